@@ -1,0 +1,15 @@
+//! The encrypted store: sealed values beside the facts that say whose they are.
+//!
+//! Invariants: a value is sealed before it reaches the database and opened only by who holds the
+//! private key; the seal binds the value to its row, so that a row that was moved, renamed or
+//! altered does not open; a change is whole or absent, whenever the process dies.
+
+pub mod keys;
+pub mod schema;
+pub mod seal;
+pub mod sqlite;
+
+pub use keys::{KeyError, Keyring};
+pub use schema::{NewSecret, Record, StoreError};
+pub use seal::{KeyId, OpenError, PrivateKey, PublicKey};
+pub use sqlite::Store;
