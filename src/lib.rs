@@ -6,5 +6,6 @@ pub mod pgservice;
 pub mod precedence;
 pub mod qgis_project;
 pub mod secret;
+pub mod settings;
 pub mod store;
 pub mod task;

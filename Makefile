@@ -1,0 +1,103 @@
+# Builds, tests and installs qgis-secrets on Debian 12. `make` alone lists what there is.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+# Cargo uses every core by itself; two cargo runs at once only wait for each other's lock.
+.NOTPARALLEL:
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+
+# .cargo/config.toml names the build's target, so what is built lies in a folder of that name.
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+BINARY = $(abspath $(or $(CARGO_TARGET_DIR),target))/$(HOST)/release/qgis-secrets
+
+AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo) env
+
+# libc6-dev has the libc.a that a static binary is linked with; gcc only recommends it.
+TEST_PACKAGES := gcc libc6-dev make pkg-config \
+    qgis qgis-providers python3-qgis \
+    postgresql-15 postgresql-15-postgis-3 libpq5
+# tini is what the runner's own cost is compared with.
+BENCH_PACKAGES := tini hyperfine
+IMAGE_PACKAGES := buildah debootstrap
+
+# $(call missing,PACKAGES): those that dpkg doesn't have as installed.
+missing = $(filter-out $(shell dpkg-query --show --showformat='$${db:Status-Status} $${Package}\n' $(1) \
+    2>/dev/null | sed -n 's/^installed //p'),$(1))
+
+# $(call install,PACKAGES): asks apt only when one is missing, so that it takes no time and no
+# network otherwise.
+install = $(if $(call missing,$(1)),$(call apt_install,$(call missing,$(1))),:)
+
+# Debian's PostgreSQL makes and starts a cluster when it is installed. The tests make private
+# ones, so that is turned off for as long as apt runs, and no setting of ours stays behind.
+define apt_install
+echo 'Installing by apt: $(1)'; \
+command -v apt-get >/dev/null || { echo 'There is no apt here: install the packages above by other means.' >&2; exit 1; }; \
+$(AS_ROOT) DEBIAN_FRONTEND=noninteractive bash -euc ' \
+    apt() { apt-get --quiet=2 -o DPkg::Lock::Timeout=300 "$$@"; }; \
+    no_cluster=/etc/postgresql-common/createcluster.d/qgis-secrets.conf; \
+    trap "rm -f $$no_cluster" EXIT; \
+    mkdir -p "$${no_cluster%/*}"; \
+    echo "create_main_cluster = false" >"$$no_cluster"; \
+    apt update; \
+    apt install --no-install-recommends $(1)'
+endef
+
+.PHONY: help
+help: ## Lists these targets
+	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) \
+	    | while IFS=$$'\t' read -r name text; do printf 'make %-11s %s\n' "$$name" "$$text"; done
+
+.PHONY: deps
+deps: ## Installs what the build, the tests and the demo need (QGIS, PostGIS, a C compiler)
+	@$(call install,$(TEST_PACKAGES))
+
+.PHONY: bench-deps
+bench-deps: ## Installs what the benchmarks need besides
+	@$(call install,$(BENCH_PACKAGES))
+
+.PHONY: image-deps
+image-deps: ## Installs what the test of the container image needs
+	@$(call install,$(IMAGE_PACKAGES))
+
+.PHONY: build
+build: ## Builds the release binary
+	$(CARGO) build --release --locked
+	@echo 'Built $(BINARY)'
+
+.PHONY: demo
+demo: deps build ## Shows a QGIS job getting its secrets, against a PostGIS of its own
+	/usr/bin/python3 tests/demo/demo.py --binary '$(BINARY)'
+
+# What answers soonest comes first. clippy and rustdoc share one check of the dependencies.
+.PHONY: test
+test: deps ## Checks format, lints and documentation, and runs all tests
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --locked
+	$(CARGO) test --locked
+
+# The sysroot and Cargo's folder are looked up here: sudo changes PATH and HOME.
+.PHONY: test-image
+test-image: image-deps ## Builds the Dockerfile without a registry, and tests the image (root or sudo)
+	$(AS_ROOT) RUST_SYSROOT="$$(rustc --print sysroot)" CARGO_HOME="$${CARGO_HOME:-$$HOME/.cargo}" \
+	    IMAGE_CACHE='$(abspath $(IMAGE_CACHE))' tests/image/run
+
+.PHONY: bench
+bench: deps bench-deps ## Measures
+	$(CARGO) bench --locked
+
+.PHONY: fmt
+fmt: ## Formats the code
+	$(CARGO) fmt
+
+.PHONY: install
+install: ## Installs the program in PREFIX/bin (/usr/local/bin)
+	$(CARGO) install --path . --locked --root '$(PREFIX)'
+
+.PHONY: clean
+clean: ## Removes what was built
+	$(CARGO) clean

@@ -1,0 +1,321 @@
+//! The operator's settings: a file, under the command line's options.
+//!
+//! Invariants: [`Settings`] are valid by construction; an unknown setting is refused, for a
+//! mistyped one would silently weaken something; an error says file, line and key and never
+//! repeats the text, which may hold what was pasted there by mistake.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::task::{InvalidTemplate, RawTemplate, Template};
+
+mod file;
+
+use file::File;
+
+/// Where settings are looked for when no option says so, after the user's own.
+pub const SYSTEM_FILE: &str = "/etc/qgis-secrets/settings.toml";
+
+/// The parent's variables that pass through to the job when the settings don't say otherwise.
+pub const DEFAULT_PASS: &[&str] = &[
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "LANG",
+    "LANGUAGE",
+    "LC_*",
+    "TZ",
+    "TERM",
+    "COLORTERM",
+    "NO_COLOR",
+    "DISPLAY",
+    "QT_*",
+    "QGIS_*",
+    "PROJ_*",
+    "GDAL_*",
+    "OGR_*",
+    "CPL_*",
+    "OMP_NUM_THREADS",
+];
+
+/// What the program goes by.
+#[derive(Debug)]
+pub struct Settings {
+    /// The file that they were read from, if one was.
+    pub file: Option<PathBuf>,
+    /// The embedded store.
+    pub store: Store,
+    /// Where descriptors come from and what they may do.
+    pub job: Job,
+    /// Command templates by name.
+    pub tasks: BTreeMap<String, Template>,
+    /// What the job gets of the runner's environment.
+    pub environment: Environment,
+    /// Time limits and exit codes.
+    pub supervision: Supervision,
+    /// Where the private directory of a run goes.
+    pub workspace: Workspace,
+    /// Where reports go.
+    pub report: Report,
+    /// The oldest major version of libpq among the workers.
+    pub oldest_libpq: u16,
+}
+
+/// The embedded store's files.
+#[derive(Debug)]
+pub struct Store {
+    /// The SQLite file.
+    pub path: PathBuf,
+    /// The private key's file.
+    pub key: PathBuf,
+    /// A public key's file: enough to add secrets where no private key is.
+    pub public_key: Option<PathBuf>,
+}
+
+/// Descriptors.
+#[derive(Debug)]
+pub struct Job {
+    /// Whether a descriptor may bring its own command.
+    pub commands: bool,
+    /// The largest descriptor, in bytes.
+    pub max_bytes: usize,
+    /// A file with the bearer token for descriptors that are fetched.
+    pub token_file: Option<PathBuf>,
+    /// How long to try to fetch one.
+    pub deadline: Duration,
+}
+
+/// The job's environment.
+#[derive(Debug)]
+pub struct Environment {
+    /// Start from the whole environment (`image`) instead of a clean one.
+    pub inherit_all: bool,
+    /// Names and prefixes that pass through.
+    pub pass: Vec<String>,
+    /// Refused names that a descriptor may set all the same.
+    pub trust: Vec<String>,
+}
+
+/// How a job ends.
+#[derive(Debug)]
+pub struct Supervision {
+    /// For descriptors that name none.
+    pub timeout: Option<Duration>,
+    /// From the order to end to the kill.
+    pub grace: Duration,
+    /// What the runner's exit code says.
+    pub exit_codes: ExitCodes,
+}
+
+/// What the runner's own exit code says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum ExitCodes {
+    /// The job's own code; the runner's failures have codes of their own, which a job can use too.
+    #[default]
+    Job,
+    /// 125 for every failure of the runner, 1 for every failure of the job.
+    Distinct,
+}
+
+/// The private directory of a run.
+#[derive(Debug)]
+pub struct Workspace {
+    /// Directories to try first; each must be on a tmpfs.
+    pub path: Vec<PathBuf>,
+    /// Whether a disk will do where there is no tmpfs.
+    pub allow_disk: bool,
+}
+
+/// Reports.
+#[derive(Debug)]
+pub struct Report {
+    /// The file that the report is written to.
+    pub file: Option<PathBuf>,
+    /// Where it is POSTed at the start and at the end.
+    pub url: Option<String>,
+    /// A file with the bearer token for that.
+    pub token_file: Option<PathBuf>,
+    /// How long to try to deliver one.
+    pub deadline: Duration,
+    /// Where a report that could not be delivered is kept.
+    pub undelivered: PathBuf,
+}
+
+/// What the command line and its environment variables say; they beat the file.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// The settings file; must exist.
+    pub file: Option<PathBuf>,
+    /// `store.path`
+    pub store: Option<PathBuf>,
+    /// `store.key`
+    pub key: Option<PathBuf>,
+    /// `store.public_key`
+    pub public_key: Option<PathBuf>,
+    /// `job.token_file`
+    pub token_file: Option<PathBuf>,
+    /// `report.file`
+    pub report: Option<PathBuf>,
+    /// `supervision.exit_codes`
+    pub exit_codes: Option<ExitCodes>,
+}
+
+/// What is wrong with the settings.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidSettings {
+    /// The file that was asked for is not there or not readable.
+    #[error("the settings file {} cannot be read: {}", .0.display(), .1)]
+    Unreadable(PathBuf, #[source] std::io::Error),
+    /// Not TOML, an unknown key or a wrong type.
+    #[error("the settings file {}, line {}: {}", .0.display(), .1, .2)]
+    Content(PathBuf, usize, String),
+    /// A template that is none.
+    #[error("the settings' task `{0}`: {1}")]
+    Task(String, #[source] InvalidTemplate),
+    /// A value out of its range.
+    #[error("the setting `{0}` {1}")]
+    Value(&'static str, &'static str),
+    /// No place for the store, for there is no home directory.
+    #[error("there is no home directory to keep the store in; set --store or `store.path`")]
+    NoHome,
+}
+
+impl Settings {
+    /// Finds the settings file, reads it and applies the overrides.
+    ///
+    /// `variable` looks up the runner's environment: `HOME` and `XDG_*` decide default places.
+    pub fn load(
+        overrides: &Overrides,
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, InvalidSettings> {
+        let places = Places::new(&variable);
+        let candidates = match &overrides.file {
+            Some(file) => vec![file.clone()],
+            None => places.config.iter().cloned().chain([PathBuf::from(SYSTEM_FILE)]).collect(),
+        };
+        for path in candidates {
+            match std::fs::read_to_string(&path) {
+                Ok(text) => return Self::parse(Some((&path, &text)), overrides, &places),
+                Err(error)
+                    if error.kind() == std::io::ErrorKind::NotFound && overrides.file.is_none() => {}
+                Err(error) => return Err(InvalidSettings::Unreadable(path, error)),
+            }
+        }
+        Self::parse(None, overrides, &places)
+    }
+
+    fn parse(
+        source: Option<(&Path, &str)>,
+        overrides: &Overrides,
+        places: &Places,
+    ) -> Result<Self, InvalidSettings> {
+        let File { store, job, tasks, environment, supervision, workspace, report, pg_service } =
+            match source {
+                Some((path, text)) => file::parse(path, text)?,
+                None => File::default(),
+            };
+        let path = overrides.store.clone().or(store.path).or_else(|| places.store());
+        let path = path.ok_or(InvalidSettings::NoHome)?;
+        let key = overrides.key.clone().or(store.key).unwrap_or_else(|| path.with_file_name("key"));
+        let tasks = tasks
+            .into_iter()
+            .map(|(name, raw)| match Template::try_from(raw) {
+                Ok(template) => Ok((name, template)),
+                Err(why) => Err(InvalidSettings::Task(name, why)),
+            })
+            .collect::<Result<_, _>>()?;
+        if job.max_bytes == 0 {
+            return Err(InvalidSettings::Value("job.max_bytes", "must be at least 1"));
+        }
+        if !(9..=99).contains(&pg_service.oldest_libpq) {
+            let range = "is a major version of libpq, as in 15";
+            return Err(InvalidSettings::Value("pg_service.oldest_libpq", range));
+        }
+        for absolute in &workspace.path {
+            if !absolute.is_absolute() {
+                let problem = "holds a path that is not absolute";
+                return Err(InvalidSettings::Value("workspace.path", problem));
+            }
+        }
+        Ok(Self {
+            file: source.map(|(path, _)| path.into()),
+            job: Job {
+                commands: job.commands,
+                max_bytes: job.max_bytes,
+                token_file: overrides.token_file.clone().or(job.token_file),
+                deadline: seconds("job.deadline_s", job.deadline_s)?,
+            },
+            tasks,
+            environment: Environment {
+                inherit_all: environment.inherit == file::Inherit::Image,
+                pass: environment.pass,
+                trust: environment.trust,
+            },
+            supervision: Supervision {
+                timeout: supervision
+                    .timeout_s
+                    .map(|limit| seconds("supervision.timeout_s", limit))
+                    .transpose()?,
+                grace: seconds("supervision.grace_s", supervision.grace_s)?,
+                exit_codes: overrides.exit_codes.unwrap_or(supervision.exit_codes),
+            },
+            workspace: Workspace { path: workspace.path, allow_disk: workspace.allow_disk },
+            report: Report {
+                file: overrides.report.clone().or(report.file),
+                url: report.url,
+                token_file: report.token_file,
+                deadline: seconds("report.deadline_s", report.deadline_s)?,
+                undelivered: report
+                    .undelivered
+                    .unwrap_or_else(|| path.with_file_name("undelivered")),
+            },
+            store: Store {
+                path,
+                key,
+                public_key: overrides.public_key.clone().or(store.public_key),
+            },
+            oldest_libpq: pg_service.oldest_libpq,
+        })
+    }
+}
+
+/// The XDG base directories, as far as they are known.
+struct Places {
+    config: Option<PathBuf>,
+    data: Option<PathBuf>,
+}
+
+impl Places {
+    fn new(variable: &impl Fn(&str) -> Option<OsString>) -> Self {
+        // The specification: a relative path is to be ignored.
+        let directory = |name: &str| variable(name).map(PathBuf::from).filter(|p| p.is_absolute());
+        let home = |below: &str| directory("HOME").map(|home| home.join(below));
+        Self {
+            config: directory("XDG_CONFIG_HOME")
+                .or_else(|| home(".config"))
+                .map(|directory| directory.join("qgis-secrets/settings.toml")),
+            data: directory("XDG_DATA_HOME").or_else(|| home(".local/share")),
+        }
+    }
+
+    fn store(&self) -> Option<PathBuf> {
+        self.data.as_ref().map(|directory| directory.join("qgis-secrets/store.db"))
+    }
+}
+
+fn seconds(setting: &'static str, seconds: f64) -> Result<Duration, InvalidSettings> {
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if duration.as_secs() <= 366 * 24 * 3600 => Ok(duration),
+        _ => Err(InvalidSettings::Value(setting, "must be seconds, from 0 to one year")),
+    }
+}
+
+#[cfg(test)]
+mod tests;

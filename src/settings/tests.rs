@@ -1,0 +1,91 @@
+use super::*;
+
+fn parse(text: &str) -> Result<Settings, InvalidSettings> {
+    let places = Places::new(&|name: &str| (name == "HOME").then(|| "/home/ada".into()));
+    Settings::parse(Some((Path::new("s.toml"), text)), &Overrides::default(), &places)
+}
+
+const SAMPLE: &str = include_str!("../../config/settings.toml");
+
+/// `#key = value` is a setting with its default or an example; `# text` is prose.
+fn uncommented() -> String {
+    let mut text = String::new();
+    for line in SAMPLE.lines() {
+        let setting = line.strip_prefix('#').filter(|rest| !rest.starts_with([' ', '#']));
+        text.push_str(setting.unwrap_or(line));
+        text.push('\n');
+    }
+    text
+}
+
+#[test]
+fn the_sample_parses_as_it_is_and_with_every_setting_switched_on() {
+    parse(SAMPLE).unwrap();
+    let settings = parse(&uncommented()).unwrap();
+    assert!(settings.tasks.contains_key("package"));
+    assert_eq!(settings.environment.pass, DEFAULT_PASS);
+    assert_eq!(settings.report.deadline, Duration::from_secs(30));
+}
+
+/// Every key of the type stands in the sample, and so every key is documented.
+#[test]
+fn the_sample_lists_every_setting() {
+    let schema = serde_json::to_value(schemars::schema_for!(File)).unwrap();
+    let sample: toml::Table = toml::from_str(&uncommented()).unwrap();
+    let sections = schema["properties"].as_object().unwrap();
+    assert_eq!(sections.len(), 7);
+    for (section, reference) in sections {
+        let name = reference["$ref"].as_str().unwrap().rsplit('/').next().unwrap();
+        for key in schema["$defs"][name]["properties"].as_object().unwrap().keys() {
+            assert!(sample[section].get(key).is_some(), "{section}.{key} is not in the sample");
+        }
+    }
+}
+
+#[test]
+fn defaults_stand_below_home() {
+    let settings = parse("").unwrap();
+    assert_eq!(settings.store.path, Path::new("/home/ada/.local/share/qgis-secrets/store.db"));
+    assert_eq!(settings.store.key, Path::new("/home/ada/.local/share/qgis-secrets/key"));
+    assert!(settings.job.commands);
+    let nowhere = Places::new(&|_: &str| None);
+    let error = Settings::parse(None, &Overrides::default(), &nowhere).unwrap_err();
+    assert!(matches!(error, InvalidSettings::NoHome));
+}
+
+#[test]
+fn options_beat_the_file() {
+    let overrides = Overrides {
+        store: Some("/x/s.db".into()),
+        exit_codes: Some(ExitCodes::Distinct),
+        ..Overrides::default()
+    };
+    let text = "store.path='/y/s.db'\nsupervision.exit_codes='job'";
+    let places = Places::new(&|_: &str| None);
+    let settings = Settings::parse(Some((Path::new("s"), text)), &overrides, &places).unwrap();
+    assert_eq!(settings.store.path, Path::new("/x/s.db"));
+    assert_eq!(settings.store.key, Path::new("/x/key"));
+    assert_eq!(settings.supervision.exit_codes, ExitCodes::Distinct);
+}
+
+#[test]
+fn faults_name_their_line_and_repeat_no_value() {
+    for (text, message) in [
+        ("[store]\npaht = 'hunter2'", "line 2: unknown setting `paht`; expected one of `path`"),
+        ("[supervision]\ngrace_s = 'hunter2'", "line 2: expected f64"),
+        ("\n\n[job]\nmax_bytes = 0", "`job.max_bytes` must be at least 1"),
+        ("hunter2 = = 1", "line 1: not valid TOML"),
+        ("[environment]\ninherit = 'hunter2'", "line 2: "),
+        ("[supervision]\ngrace_s = -1", "`supervision.grace_s` must be seconds"),
+        ("[supervision]\ngrace_s = inf", "`supervision.grace_s` must be seconds"),
+        ("[workspace]\npath = ['tmp']", "`workspace.path` holds a path that is not absolute"),
+        ("[tasks.t]\ncommand = []", "task `t`: its `command` is empty"),
+        ("[tasks.t]\ncommand = ['a']\nshell = true", "line 3: unknown setting `shell`"),
+        ("[pg_service]\noldest_libpq = 140000", "line 2: "),
+        ("[pg_service]\noldest_libpq = 140", "`pg_service.oldest_libpq` is a major version"),
+    ] {
+        let error = parse(text).expect_err(text).to_string();
+        assert!(error.contains(message), "{text}\n  gave {error}\n  not  {message}");
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+}
