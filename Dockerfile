@@ -12,17 +12,18 @@ ARG DEBIAN_VERSION=bookworm
 FROM docker.io/library/rust:${RUST_VERSION}-${DEBIAN_VERSION} AS build
 WORKDIR /build
 # The dependencies have a layer of their own: a change in src/ doesn't compile them again.
-# Our own package is then cleaned away, or Cargo would take the empty one for newer than src/.
 COPY Cargo.toml Cargo.lock ./
 COPY .cargo .cargo
 RUN mkdir src \
     && echo 'fn main() {}' >src/main.rs \
     && touch src/lib.rs \
     && cargo build --release --locked \
-    && cargo clean --release --package qgis-secrets \
     && rm -r src
+# A source file keeps its time when it is copied. Without the touch, Cargo takes the empty program
+# that was just built for newer than the real one.
 COPY . .
-RUN cargo build --release --locked \
+RUN touch src/main.rs src/lib.rs \
+    && cargo build --release --locked \
     && install -D -t /out target/"$(rustc -vV | sed -n 's/^host: //p')"/release/qgis-secrets
 
 FROM docker.io/library/debian:${DEBIAN_VERSION}-slim
@@ -39,5 +40,4 @@ COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certifica
 COPY --from=build /out/qgis-secrets /usr/local/bin/qgis-secrets
 # A number, because Kubernetes' runAsNonRoot can't judge a name.
 USER 10001:10001
-WORKDIR /var/lib/qgis-secrets
 ENTRYPOINT ["/usr/local/bin/qgis-secrets"]

@@ -113,6 +113,21 @@ pub struct Policy<'a> {
     pub grace: Duration,
 }
 
+/// A job that the command line describes, without a descriptor.
+#[derive(Clone, Debug)]
+pub struct Invocation {
+    /// Who it works for.
+    pub identity: Identity,
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Instead of the settings'.
+    pub timeout: Option<Duration>,
+    /// Instead of the settings'.
+    pub grace: Option<Duration>,
+    /// Secrets without which it must not start.
+    pub require: Vec<Name>,
+}
+
 /// What is wrong with a descriptor.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidJob {
@@ -193,6 +208,30 @@ impl Job {
             return Err(InvalidJob::Version(raw.version));
         }
         Self::check(raw, policy)
+    }
+
+    /// A job from the command line, by the same rules; its id is new.
+    pub fn from_invocation(
+        invocation: Invocation,
+        policy: Policy<'_>,
+    ) -> Result<Self, InvalidJob> {
+        let Invocation { identity, command: words, timeout, grace, require } = invocation;
+        let id = format!("exec-{}", uuid::Uuid::now_v7());
+        Ok(Self {
+            id: id.parse().map_err(|why| InvalidJob::Id { key: "id", why })?,
+            attempt: 1,
+            identity,
+            labels: BTreeMap::new(),
+            traceparent: None,
+            command: command(Some(words), None, None, policy)?,
+            env: BTreeMap::new(),
+            mask_env: Vec::new(),
+            working_dir: None,
+            timeout: timeout.or(policy.timeout),
+            grace: grace.unwrap_or(policy.grace),
+            require,
+            feedback: None,
+        })
     }
 
     fn check(raw: Descriptor, policy: Policy<'_>) -> Result<Self, InvalidJob> {

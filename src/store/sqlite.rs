@@ -44,6 +44,8 @@ pub enum Selection {
     Organization(Id),
     /// All that are for one user, whatever the project or organization.
     User(Id),
+    /// All of one name, wherever they stand.
+    Named(Name),
 }
 
 impl Store {
@@ -296,6 +298,7 @@ impl Selection {
                 vec![id.as_str()],
             ),
             Self::User(id) => ("user = ?1 AND user <> ''", vec![id.as_str()]),
+            Self::Named(name) => ("kind = ?1 AND key = ?2", vec![name.kind.as_str(), &name.key]),
         }
     }
 }

@@ -69,7 +69,8 @@ def check_project(path: str) -> None:
     with zipfile.ZipFile(path) as archive:
         [name] = [name for name in archive.namelist() if name.endswith(".qgs")]
         text = archive.read(name).decode("utf-8")
-    sources = re.findall(r"<datasource>(.*?)</datasource>", text)
+    # QGIS adds an empty layer for annotations, with an empty datasource.
+    sources = re.findall(r"<datasource>(.+?)</datasource>", text)
     if len(sources) != 1 or not sources[0].startswith("service='ninja' "):
         raise RuntimeError(f"the saved project has unexpected datasources: {sources}")
     found = re.findall(r"\b(?:host|hostaddr|port|dbname|user|password|authcfg)='", text)

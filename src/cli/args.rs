@@ -1,0 +1,155 @@
+//! Options that several commands have, and their meaning.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use tracing::level_filters::LevelFilter;
+
+use crate::error::Error;
+use crate::job::Identity;
+use crate::secret::{Id, Owner};
+use crate::settings::{ExitCodes, Overrides};
+
+/// Options of every command.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// Settings file, instead of the user's or /etc/qgis-secrets/settings.toml
+    #[arg(long, global = true, value_name = "FILE", env = "QGIS_SECRETS_SETTINGS")]
+    settings: Option<PathBuf>,
+    /// The embedded store's file
+    #[arg(long, global = true, value_name = "FILE", env = "QGIS_SECRETS_STORE")]
+    store: Option<PathBuf>,
+    /// The private key's file (default: `key` beside the store)
+    #[arg(long, global = true, value_name = "FILE", env = "QGIS_SECRETS_KEY")]
+    key: Option<PathBuf>,
+    /// A public key's file: enough to add secrets, not to read them
+    #[arg(long, global = true, value_name = "FILE", env = "QGIS_SECRETS_PUBLIC_KEY")]
+    public_key: Option<PathBuf>,
+    /// What to log to standard error: off, error, warn, info, debug or trace
+    #[arg(long, global = true, value_name = "LEVEL", env = "QGIS_SECRETS_LOG")]
+    #[arg(default_value = "warn", value_parser = level, hide_default_value = false)]
+    pub(super) log: LevelFilter,
+}
+
+fn level(word: &str) -> Result<LevelFilter, String> {
+    match word {
+        "off" | "error" | "warn" | "info" | "debug" | "trace" => {
+            word.parse().map_err(|_| String::new())
+        }
+        _ => Err("use off, error, warn, info, debug or trace".into()),
+    }
+}
+
+impl Global {
+    /// What they mean for the settings.
+    pub fn overrides(&self) -> Overrides {
+        Overrides {
+            file: self.settings.clone(),
+            store: self.store.clone(),
+            key: self.key.clone(),
+            public_key: self.public_key.clone(),
+            ..Overrides::default()
+        }
+    }
+}
+
+/// Who a job would work for.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Identity")]
+pub struct IdentityArgs {
+    /// The project's id
+    #[arg(short = 'P', long, value_name = "ID")]
+    pub project: Option<Id>,
+    /// The id of the organization that the project belongs to; none for a personal project
+    #[arg(short = 'O', long, value_name = "ID")]
+    pub organization: Option<Id>,
+    /// The id of the user that the job runs for; none for a system job
+    #[arg(short = 'U', long, value_name = "ID")]
+    pub user: Option<Id>,
+}
+
+impl IdentityArgs {
+    /// The identity; without a project there is none.
+    pub fn identity(&self) -> Option<Identity> {
+        Some(Identity {
+            project: self.project.clone()?,
+            organization: self.organization.clone(),
+            user: self.user.clone(),
+        })
+    }
+
+    /// Whether nothing was given.
+    pub fn is_empty(&self) -> bool {
+        self.project.is_none() && self.organization.is_none() && self.user.is_none()
+    }
+}
+
+/// Where a secret stands.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Level")]
+pub struct OwnerArgs {
+    /// For all projects of this organization
+    #[arg(short = 'O', long, value_name = "ID")]
+    pub organization: Option<Id>,
+    /// For this project
+    #[arg(short = 'P', long, value_name = "ID")]
+    pub project: Option<Id>,
+    /// With -P: assigned to this user. With -O: the organization's default for this member
+    #[arg(short = 'U', long, value_name = "ID")]
+    pub user: Option<Id>,
+}
+
+impl OwnerArgs {
+    /// Exactly one level, or a usage error that says how to name it.
+    pub fn owner(&self) -> Result<Owner, Error> {
+        let user = self.user.clone();
+        match (self.organization.clone(), self.project.clone()) {
+            (Some(organization), None) => Ok(Owner::Organization { organization, user }),
+            (None, Some(project)) => Ok(Owner::Project { project, user }),
+            (None, None) => Err(Error::Usage(
+                "say whose secret it is: -O ORGANIZATION or -P PROJECT, each with -U USER or \
+                 without"
+                    .into(),
+            )),
+            (Some(_), Some(_)) => Err(Error::Usage(
+                "-O and -P together name two levels: a secret stands at an organization or in a \
+                 project"
+                    .into(),
+            )),
+        }
+    }
+
+    /// Whether nothing was given.
+    pub fn is_empty(&self) -> bool {
+        self.project.is_none() && self.organization.is_none() && self.user.is_none()
+    }
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A table for people
+    #[default]
+    Table,
+    /// JSON for programs
+    Json,
+}
+
+/// What the runner's exit code says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExitCodesArg {
+    /// The job's own code
+    Job,
+    /// 125 for every failure of the runner, 1 for every failure of the job
+    Distinct,
+}
+
+impl From<ExitCodesArg> for ExitCodes {
+    fn from(arg: ExitCodesArg) -> Self {
+        match arg {
+            ExitCodesArg::Job => Self::Job,
+            ExitCodesArg::Distinct => Self::Distinct,
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! `explain`: which secrets a job would get, and why. Nothing is decrypted.
+
+mod project;
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::args::{Format, Global, IdentityArgs};
+use super::output::{self, BAD, BOLD, DIM, GOOD, Table, WARN};
+use super::{block_on, run};
+use crate::backend::Embedded;
+use crate::error::{Error, MISSING};
+use crate::job::{Identity, Invocation, Job};
+use crate::pipeline::{self, Source};
+use crate::precedence::{Resolution, Winner};
+use crate::qgis_project;
+use crate::report::SecretFacts;
+use crate::secret::Level;
+use crate::settings::{Overrides, Settings};
+
+/// Show which secrets a job would get, from which level, and what each one shadows.
+///
+/// Nothing is decrypted, and no value is shown. With --qgis-project, each PostgreSQL layer's
+/// service is looked up as well: is it there, and does the layer overrule it?
+///
+/// Exit code 66 if the descriptor requires a secret that is missing.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  qgis-secrets explain job.json
+  qgis-secrets explain -O org-81 -P survey -U u-1204
+  qgis-secrets explain -P survey --qgis-project survey.qgz")]
+pub struct ExplainArgs {
+    /// A job descriptor: a file, `-` for standard input, or an http(s) URL
+    #[arg(value_name = "JOB", conflicts_with_all = ["project", "organization", "user"])]
+    job: Option<String>,
+    /// The bearer token for a URL
+    #[arg(long, value_name = "FILE", env = "QGIS_SECRETS_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    identity: IdentityArgs,
+    /// Check the layers of this QGIS project as well (.qgs or .qgz)
+    #[arg(long, value_name = "FILE")]
+    qgis_project: Option<PathBuf>,
+    /// How to print
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    format: Format,
+}
+
+impl ExplainArgs {
+    /// What the options mean for the settings.
+    pub fn overrides(&self, global: &Global) -> Overrides {
+        Overrides { token_file: self.token_file.clone(), ..global.overrides() }
+    }
+}
+
+/// Explains a job.
+pub fn explain(settings: &Settings, args: ExplainArgs) -> Result<u8, Error> {
+    let source = match (args.job, args.identity.identity()) {
+        (Some(job), _) => run::source(job),
+        (None, Some(identity)) => Source::Given(Box::new(would_be(identity, settings)?)),
+        (None, None) if args.identity.is_empty() => {
+            return Err(Error::Usage("name a job descriptor, or a project with -P".into()));
+        }
+        (None, None) => {
+            return Err(Error::Usage("say which project with -P; -O and -U only add to it".into()));
+        }
+    };
+    let mut backend = Embedded::new(settings.store.path.clone(), settings.store.key.clone());
+    let (job, resolution) = block_on(async {
+        let job = pipeline::pull(settings, source).await?;
+        let resolution = pipeline::plan(&job, &mut backend).await?;
+        Ok::<_, Error>((job, resolution))
+    })??;
+    let layers = match &args.qgis_project {
+        Some(path) => Some(project::judge(&qgis_project::read(path)?, &resolution)),
+        None => None,
+    };
+    let missing: Vec<String> =
+        resolution.missing(&job.require).iter().map(ToString::to_string).collect();
+    let code = if missing.is_empty() { 0 } else { MISSING };
+    let explanation = Explanation {
+        version: 1,
+        looked_at: looked_at(&job.identity),
+        secrets: resolution.winners().iter().map(SecretFacts::from).collect(),
+        required: job.require.iter().map(ToString::to_string).collect(),
+        missing,
+        qgis_project: layers,
+    };
+    match args.format {
+        Format::Json => output::json(&explanation)?,
+        Format::Table => output::print(&explanation.text(&job.identity, &resolution))?,
+    }
+    Ok(code)
+}
+
+/// A job of which only the identity matters.
+fn would_be(identity: Identity, settings: &Settings) -> Result<Job, Error> {
+    let policy = crate::job::Policy { free_commands: true, ..pipeline::job_policy(settings) };
+    let invocation = Invocation {
+        identity,
+        command: vec!["true".into()],
+        timeout: None,
+        grace: None,
+        require: Vec::new(),
+    };
+    Ok(Job::from_invocation(invocation, policy)?)
+}
+
+#[derive(Serialize)]
+struct Explanation {
+    version: u32,
+    looked_at: Vec<LookedAt>,
+    secrets: Vec<SecretFacts>,
+    required: Vec<String>,
+    missing: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    qgis_project: Option<project::Judgement>,
+}
+
+#[derive(Serialize)]
+struct LookedAt {
+    level: Level,
+    id: String,
+    user: Option<String>,
+}
+
+fn looked_at(identity: &Identity) -> Vec<LookedAt> {
+    identity
+        .owners()
+        .iter()
+        .rev()
+        .map(|owner| LookedAt {
+            level: owner.level(),
+            id: owner.id().to_string(),
+            user: owner.user().map(ToString::to_string),
+        })
+        .collect()
+}
+
+impl Explanation {
+    fn text(&self, identity: &Identity, resolution: &Resolution) -> String {
+        let mut text = String::new();
+        if resolution.winners().is_empty() {
+            text.push_str("This job gets no secret.\n");
+        } else {
+            text.push_str(&winners(resolution).render());
+        }
+        if !self.required.is_empty() {
+            text.push_str(&format!("\n{BOLD}Required{BOLD:#}\n"));
+            for name in &self.required {
+                let there = if self.missing.contains(name) {
+                    format!("{BAD}missing{BAD:#}")
+                } else {
+                    format!("{GOOD}there{GOOD:#}")
+                };
+                text.push_str(&format!("  {name}: {there}\n"));
+            }
+        }
+        if let Some(judgement) = &self.qgis_project {
+            text.push_str(&judgement.text());
+        }
+        text.push_str(&format!("\n{DIM}{}{DIM:#}\n", identity.looked_at()));
+        text
+    }
+}
+
+fn winners(resolution: &Resolution) -> Table {
+    let mut table = Table::new(["SECRET", "FROM", "OF", "SHADOWS"]);
+    for Winner { secret, shadowed } in resolution.winners() {
+        let open = if secret.sensitive {
+            String::new()
+        } else {
+            format!(" {WARN}(not sensitive){WARN:#}")
+        };
+        let losers: Vec<String> =
+            shadowed.iter().map(|loser| loser.level().to_string()).collect();
+        table.row([
+            format!("{}{open}", secret.name),
+            secret.level().to_string(),
+            secret.owner.to_string(),
+            if losers.is_empty() { "-".to_owned() } else { losers.join(", ") },
+        ]);
+    }
+    table
+}

@@ -1,0 +1,93 @@
+//! `key`: the key pair that the store is sealed to.
+
+use clap::Subcommand;
+
+use super::output;
+use super::secret::{note_key, open_or_create};
+use crate::error::Error;
+use crate::settings::Settings;
+use crate::store::{Keyring, Store};
+
+/// Values that are sealed anew in one transaction: other processes wait this long at most.
+const BATCH: u32 = 500;
+
+/// Commands on the key.
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Make a key, and an empty store that is sealed to it
+    New,
+    /// Print the public key: whoever has it can add secrets, and read none
+    Public,
+    /// Make a new key, seal every value to it anew, and forget the old one
+    ///
+    /// Jobs and `secret add` go on meanwhile. If it is interrupted, run it again: it goes on where
+    /// it stopped.
+    Rotate,
+}
+
+/// Runs one of them; returns the exit code.
+pub fn run(settings: &Settings, command: KeyCommand) -> Result<u8, Error> {
+    match command {
+        KeyCommand::New => new(settings),
+        KeyCommand::Public => {
+            let keys = Keyring::read(&settings.store.key)?;
+            output::line(&keys.current().public().to_string())?;
+            Ok(0)
+        }
+        KeyCommand::Rotate => rotate(settings),
+    }
+}
+
+fn new(settings: &Settings) -> Result<u8, Error> {
+    let keys = Keyring::generate();
+    if settings.store.path.exists() {
+        let id = Store::open(&settings.store.path)?.recipient()?;
+        return Err(Error::Input(format!(
+            "the store {} is there and sealed to the key {id}: a new key would not open it. To \
+             change its key, run: qgis-secrets key rotate",
+            settings.store.path.display()
+        )));
+    }
+    keys.create(&settings.store.key)?;
+    note_key(settings);
+    drop(open_or_create(settings, keys.current().public())?);
+    Ok(0)
+}
+
+/// The order makes every instant safe to die at: first the key file holds both keys, then new
+/// values go to the new one, then the old ones follow in batches, and only when none is left is
+/// the old key dropped.
+fn rotate(settings: &Settings) -> Result<u8, Error> {
+    let path = &settings.store.key;
+    let mut keys = Keyring::read(path)?;
+    let mut store = Store::open(&settings.store.path)?;
+    let recipient = store.recipient()?;
+    if keys.find(&recipient).is_none() {
+        let have = keys.current().public().id().clone();
+        let path = store.path().to_owned();
+        return Err(crate::store::StoreError::OtherKey { path, have, want: recipient }.into());
+    }
+    if keys.older().is_empty() {
+        keys.advance();
+        keys.replace(path)?;
+    } else {
+        output::note("going on with a rotation that was interrupted");
+    }
+    let current = keys.current().public().clone();
+    store.set_recipient(&current)?;
+    let total = store.stale(current.id())?;
+    let mut done = 0;
+    loop {
+        let sealed = store.reseal(&keys, BATCH)?;
+        if sealed == 0 {
+            break;
+        }
+        done += sealed as u64;
+        output::progress(&format!("sealed {done} of {} values anew", total.max(done)));
+    }
+    output::progress("");
+    keys.retire();
+    keys.replace(path)?;
+    output::line(&format!("rotated: {done} values are sealed to the new key {}", current.id()))?;
+    Ok(0)
+}

@@ -1,0 +1,170 @@
+//! The command line: one definition, from which help, completions and man pages come.
+//!
+//! Invariants: data goes to standard output, everything else to standard error; a closed pipe is
+//! no error; a failure ends in one line with its stable word, and its exit code.
+
+pub mod args;
+pub mod complete;
+pub mod explain;
+pub mod key;
+pub mod output;
+pub mod run;
+pub mod secret;
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing::level_filters::LevelFilter;
+
+use crate::error::{Error, USAGE};
+use crate::settings::Settings;
+use args::Global;
+
+/// Gives a headless QGIS job its secrets, and takes them away again.
+///
+/// Secrets are environment variables and pg_service.conf services, kept encrypted at the levels
+/// organization, project, and user-assigned within a project. The most specific one wins.
+#[derive(Debug, Parser)]
+#[command(name = "qgis-secrets", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(after_help = "\
+A first job, with nothing prepared:
+  echo -n s3cr3t-key | qgis-secrets secret add API_KEY -P survey
+  qgis-secrets exec -P survey -- sh -c 'test -n \"$API_KEY\" && echo it is there'
+
+Exit codes of the runner itself: 64 usage, 65 invalid input, 66 a required secret is missing,
+69 backend unavailable, 70 internal, 77 denied, 78 settings, 124 timed out, 126/127 the command
+cannot be executed / was not found.")]
+pub struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the job that a descriptor describes
+    Run(run::RunArgs),
+    /// Run a command as a job, without a descriptor
+    Exec(run::ExecArgs),
+    /// Show which secrets a job would get, and why
+    Explain(explain::ExplainArgs),
+    /// Add, list and remove secrets
+    #[command(subcommand)]
+    Secret(secret::SecretCommand),
+    /// Make, show and rotate the store's key
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// Print a completion script for a shell
+    Completions(complete::CompletionsArgs),
+    /// Print the man page, or write all of them to a directory
+    Man(complete::ManArgs),
+}
+
+/// Runs the program; `arguments` begin with its name.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    log_to_stderr(cli.global.log);
+    match dispatch(cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::error(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn dispatch(Cli { global, command }: Cli) -> Result<u8, Error> {
+    let settings = |overrides| Settings::load(&overrides, |name| std::env::var_os(name));
+    let plain = || settings(global.overrides());
+    match command {
+        Command::Run(args) => run::run(&settings(args.overrides(&global))?, args),
+        Command::Exec(args) => run::exec(&settings(args.overrides(&global))?, args),
+        Command::Explain(args) => explain::explain(&settings(args.overrides(&global))?, args),
+        Command::Secret(command) => secret::run(&plain()?, command),
+        Command::Key(command) => key::run(&plain()?, command),
+        Command::Completions(args) => complete::completions(&args),
+        Command::Man(args) => complete::man(&args),
+    }
+}
+
+/// clap's own exit code is 2, which says nothing in the table of codes.
+fn usage(error: &clap::Error) -> ExitCode {
+    // Nowhere to report to if this fails.
+    error.print().unwrap_or_default();
+    if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
+}
+
+fn log_to_stderr(level: LevelFilter) {
+    use tracing_subscriber::fmt;
+    let terminal = std::io::stderr().is_terminal();
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let logs = fmt::Subscriber::builder().with_max_level(level).with_writer(std::io::stderr);
+    // An error here means that somebody set one before: tests of the library.
+    let _ = if terminal {
+        tracing::subscriber::set_global_default(logs.with_ansi(!plain).without_time().finish())
+    } else {
+        tracing::subscriber::set_global_default(logs.json().flatten_event(true).finish())
+    };
+}
+
+/// The runtime, made once it is needed: on the main thread, for the job must not outlive the
+/// thread that starts it.
+fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Error::Setup(format!("async runtime: {error}")))?;
+    Ok(runtime.block_on(future))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    /// `-O`, `-P` and `-U` mean identity everywhere, never a database's user.
+    #[test]
+    fn short_options_mean_the_same_in_every_command() {
+        fn walk(command: &clap::Command, seen: &mut Vec<(char, String)>) {
+            for argument in command.get_arguments() {
+                if let (Some(short), Some(long)) = (argument.get_short(), argument.get_long()) {
+                    seen.push((short, long.to_owned()));
+                }
+            }
+            command.get_subcommands().for_each(|command| walk(command, seen));
+        }
+        let mut seen = Vec::new();
+        walk(&Cli::command(), &mut seen);
+        for (short, long) in &seen {
+            assert!(seen.iter().all(|(s, l)| s != short || l == long), "-{short}, --{long}");
+        }
+        assert!(seen.contains(&('U', "user".into())));
+    }
+
+    /// A person who reads `--help` learns something from each line.
+    #[test]
+    fn everything_has_help() {
+        fn walk(command: &clap::Command) {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            for argument in command.get_arguments() {
+                let name = argument.get_id();
+                assert!(argument.get_help().is_some(), "{} {name}", command.get_name());
+            }
+            command.get_subcommands().for_each(walk);
+        }
+        walk(&Cli::command());
+    }
+}

@@ -1,0 +1,155 @@
+//! `run` and `exec`: one job.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::args::{ExitCodesArg, Global, IdentityArgs};
+use super::{block_on, output};
+use crate::backend::Embedded;
+use crate::error::Error;
+use crate::job::{Invocation, Job};
+use crate::pipeline::{self, Source};
+use crate::secret::Name;
+use crate::settings::{Overrides, Settings};
+
+/// Run the job that a descriptor describes.
+///
+/// Pulls the descriptor, resolves the job's secrets, writes a private pg_service.conf, starts the
+/// command with PGSERVICEFILE and the environment variables set, and wipes everything when the job
+/// has ended, however it ends. TERM, INT, HUP and QUIT are passed on; a second one kills.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  qgis-secrets run job.json
+  qgis-secrets run --report report.json - < job.json
+  qgis-secrets run --token-file token https://orchestrator.example/jobs/7c1e0d52")]
+pub struct RunArgs {
+    /// The job descriptor: a file, `-` for standard input, or an http(s) URL
+    #[arg(value_name = "JOB")]
+    job: String,
+    /// The bearer token for a URL
+    #[arg(long, value_name = "FILE", env = "QGIS_SECRETS_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    end: EndArgs,
+}
+
+/// Run a command as a job, without a descriptor: to debug one locally.
+///
+/// It gets the same secrets and the same environment as a job of that project, organization and
+/// user, and is supervised and cleaned up in the same way.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  qgis-secrets exec -P survey -- psql service=ninja
+  qgis-secrets exec -O org-81 -P survey -U u-1204 --timeout 60 -- \\
+      qgis_process run native:countpointsinpolygon …")]
+pub struct ExecArgs {
+    #[command(flatten)]
+    identity: IdentityArgs,
+    /// End the job after this many seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    timeout: Option<Duration>,
+    /// From the order to end to the kill, in seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    grace: Option<Duration>,
+    /// Do not start without this secret: envvar:NAME or pgservice:NAME (can be repeated)
+    #[arg(long, value_name = "SECRET")]
+    require: Vec<Name>,
+    #[command(flatten)]
+    end: EndArgs,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+/// How a run is told of.
+#[derive(Debug, Args)]
+struct EndArgs {
+    /// Write the report of the run, JSON without values, to this file
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// What the exit code says
+    #[arg(long, value_name = "WHICH")]
+    exit_codes: Option<ExitCodesArg>,
+}
+
+impl RunArgs {
+    /// What the options mean for the settings.
+    pub fn overrides(&self, global: &Global) -> Overrides {
+        Overrides { token_file: self.token_file.clone(), ..self.end.overrides(global) }
+    }
+}
+
+impl ExecArgs {
+    /// What the options mean for the settings.
+    pub fn overrides(&self, global: &Global) -> Overrides {
+        self.end.overrides(global)
+    }
+}
+
+impl EndArgs {
+    fn overrides(&self, global: &Global) -> Overrides {
+        Overrides {
+            report: self.report.clone(),
+            exit_codes: self.exit_codes.map(Into::into),
+            ..global.overrides()
+        }
+    }
+}
+
+/// Runs the job of a descriptor; returns the exit code.
+pub fn run(settings: &Settings, args: RunArgs) -> Result<u8, Error> {
+    job(settings, source(args.job))
+}
+
+/// Runs a command as a job; returns the exit code.
+pub fn exec(settings: &Settings, args: ExecArgs) -> Result<u8, Error> {
+    let identity = args.identity.identity().ok_or_else(|| {
+        Error::Usage("say which project's secrets the command gets: -P PROJECT".into())
+    })?;
+    let invocation = Invocation {
+        identity,
+        command: args.command,
+        timeout: args.timeout,
+        grace: args.grace,
+        require: args.require,
+    };
+    let made = Job::from_invocation(invocation, pipeline::job_policy(settings))?;
+    job(settings, Source::Given(Box::new(made)))
+}
+
+/// What an argument JOB means.
+pub(super) fn source(job: String) -> Source {
+    if job == "-" {
+        Source::Stdin
+    } else if job.starts_with("http://") || job.starts_with("https://") {
+        Source::Url(job)
+    } else {
+        Source::File(job.into())
+    }
+}
+
+fn job(settings: &Settings, source: Source) -> Result<u8, Error> {
+    let mut backend = Embedded::new(settings.store.path.clone(), settings.store.key.clone());
+    let parent = pipeline::parent_environment();
+    let ended = block_on(pipeline::run(settings, source, &mut backend, parent))?;
+    if let Some(error) = &ended.failure {
+        output::error(error);
+    }
+    if let Some(receipt) = ended.report.wipe.as_ref().filter(|receipt| !receipt.verified) {
+        let problem = receipt.problem.as_deref().unwrap_or("something is left");
+        output::note(&format!("the wipe failed: {problem}"));
+    }
+    Ok(ended.exit_code)
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    text.parse()
+        .ok()
+        .filter(|seconds| (0.0..=31_622_400.0).contains(seconds))
+        .map(Duration::from_secs_f64)
+        .ok_or_else(|| "give seconds, from 0 to one year".into())
+}

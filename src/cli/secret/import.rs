@@ -1,0 +1,151 @@
+//! `secret import`: a whole file, one secret for each section or variable.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::add::read;
+use super::{author, output, store, warn_of_level, warn_of_service};
+use crate::cli::args::OwnerArgs;
+use crate::cli::output::Table;
+use crate::error::Error;
+use crate::secret::{Name, Owner, Value};
+use crate::settings::Settings;
+use crate::store::sqlite::Selection;
+use crate::store::{NewSecret, Store, StoreError};
+use crate::{dotenv, environment, pgservice};
+
+/// Add all of a pg_service.conf or a .env file.
+///
+/// Shows what would be added, without values, and asks; where nobody can be asked, --yes is
+/// needed. All of the file is added, or nothing.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  qgis-secrets secret import ~/.pg_service.conf -O org-81
+  qgis-secrets secret import worker.env -P survey --yes")]
+pub struct ImportArgs {
+    /// The file (`-`: standard input, with --format)
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    #[command(flatten)]
+    owner: OwnerArgs,
+    /// What the file is; told from its name if it ends in .conf or .env
+    #[arg(long, value_name = "WHICH")]
+    format: Option<FileFormat>,
+    /// Put them in the place of secrets that are there
+    #[arg(long)]
+    replace: bool,
+    /// Don't ask
+    #[arg(long)]
+    yes: bool,
+}
+
+/// A file of secrets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FileFormat {
+    /// Sections of libpq's pg_service.conf
+    PgService,
+    /// Lines NAME=value
+    Env,
+}
+
+/// Imports a file.
+pub fn import(settings: &Settings, args: &ImportArgs) -> Result<u8, Error> {
+    let owner = args.owner.owner()?;
+    let format = format(args)?;
+    let text = read(&args.file)?;
+    let secrets = match format {
+        FileFormat::PgService => services(settings, &text, &owner)?,
+        FileFormat::Env => variables(args, &text, &owner)?,
+    };
+    if secrets.is_empty() {
+        return Err(Error::Input(format!("{}: there is nothing in it", args.file.display())));
+    }
+    let taken = taken(settings, &owner)?;
+    let mut table = Table::new(["SECRET", "TO", "WHAT HAPPENS"]);
+    for secret in &secrets {
+        let happens = match (taken.contains(&secret.name), args.replace) {
+            (false, _) => "added",
+            (true, true) => "replaces the one that is there",
+            (true, false) => "refused: there is one; --replace puts this in its place",
+        };
+        table.row([secret.name.to_string(), owner.to_string(), happens.to_owned()]);
+    }
+    output::print(&table.render())?;
+    let refused = secrets.iter().find(|secret| taken.contains(&secret.name));
+    if let Some(secret) = refused.filter(|_| !args.replace) {
+        let (name, owner) = (secret.name.clone(), owner);
+        return Err(StoreError::Exists { name, owner }.into());
+    }
+    warn_of_level(&owner);
+    let agreed = args.yes || output::interactive() && output::confirm("Add them?")?;
+    if !agreed {
+        output::note("nothing was added; say --yes to add them");
+        return Ok(0);
+    }
+    let ids = store(settings, &secrets, args.replace)?;
+    output::line(&format!("added {} secrets to {owner}", ids.len()))?;
+    Ok(0)
+}
+
+fn format(args: &ImportArgs) -> Result<FileFormat, Error> {
+    let name = args.file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    match args.format {
+        Some(format) => Ok(format),
+        None if name.ends_with(".env") => Ok(FileFormat::Env),
+        None if name.ends_with(".conf") => Ok(FileFormat::PgService),
+        None => Err(Error::Usage(
+            "the file's name doesn't say what it is: add --format pg-service or --format env"
+                .into(),
+        )),
+    }
+}
+
+fn services(settings: &Settings, text: &Value, owner: &Owner) -> Result<Vec<NewSecret>, Error> {
+    let services = pgservice::parse_all(text.expose())?;
+    services.iter().for_each(|service| warn_of_service(service, settings));
+    let secret = |service: &pgservice::Service| NewSecret {
+        name: Name::pgservice(service.name()),
+        owner: owner.clone(),
+        sensitive: true,
+        created_by: author(),
+        value: service.render(),
+    };
+    Ok(services.iter().map(secret).collect())
+}
+
+fn variables(args: &ImportArgs, text: &Value, owner: &Owner) -> Result<Vec<NewSecret>, Error> {
+    let file = args.file.display();
+    let variables = dotenv::parse(text.expose())
+        .map_err(|refused| Error::Input(format!("{file}, {refused}")))?;
+    variables
+        .into_iter()
+        .map(|(name, value)| {
+            environment::check(&name, &value)
+                .map_err(|refused| Error::Input(format!("{file}: {refused}")))?;
+            for doubt in environment::doubts(&value, true) {
+                output::warning(&format!("{name}: {doubt}"));
+            }
+            Ok(NewSecret {
+                name: Name::envvar(name),
+                owner: owner.clone(),
+                sensitive: true,
+                created_by: author(),
+                value,
+            })
+        })
+        .collect()
+}
+
+/// The names that stand at this level already.
+fn taken(settings: &Settings, owner: &Owner) -> Result<Vec<Name>, Error> {
+    match Store::open(&settings.store.path) {
+        Ok(store) => {
+            let records = store.list(&Selection::Owner(owner.clone()))?;
+            Ok(records.into_iter().map(|record| record.name).collect())
+        }
+        Err(StoreError::Missing(_)) => Ok(Vec::new()),
+        Err(error) => Err(error.into()),
+    }
+}

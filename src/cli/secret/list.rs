@@ -1,0 +1,108 @@
+//! `secret list`: facts, never values.
+
+use clap::Args;
+use serde::Serialize;
+
+use super::output;
+use crate::cli::args::{Format, OwnerArgs};
+use crate::cli::output::{DIM, Table};
+use crate::error::Error;
+use crate::secret::{Kind, Level};
+use crate::settings::Settings;
+use crate::store::sqlite::Selection;
+use crate::store::{Record, Store};
+
+/// List secrets, without their values.
+///
+/// Without options: all. -P: of a project, user-assigned ones included. -O: of an organization,
+/// its members' defaults included. -U alone: all that are for one user.
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    #[command(flatten)]
+    owner: OwnerArgs,
+    /// How to print
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    format: Format,
+}
+
+#[derive(Serialize)]
+struct Listing<'a> {
+    version: u32,
+    secrets: Vec<Row<'a>>,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    id: &'a str,
+    kind: Kind,
+    key: &'a str,
+    level: Level,
+    owner: &'a str,
+    user: Option<&'a str>,
+    sensitive: bool,
+    created_at: &'a str,
+    created_by: &'a str,
+}
+
+/// Lists secrets.
+pub fn list(settings: &Settings, args: &ListArgs) -> Result<u8, Error> {
+    let store = Store::open(&settings.store.path)?;
+    let records = store.list(&selection(&args.owner)?)?;
+    match args.format {
+        Format::Json => {
+            output::json(&Listing { version: 1, secrets: records.iter().map(Row::from).collect() })?;
+        }
+        Format::Table if records.is_empty() => {
+            output::note("no secrets here; `qgis-secrets secret add --help` says how to add one");
+        }
+        Format::Table => output::print(&table(&records))?,
+    }
+    Ok(0)
+}
+
+/// What the options select.
+fn selection(args: &OwnerArgs) -> Result<Selection, Error> {
+    if args.is_empty() {
+        return Ok(Selection::All);
+    }
+    match (&args.organization, &args.project, &args.user) {
+        (None, None, Some(user)) => Ok(Selection::User(user.clone())),
+        (Some(organization), None, None) => Ok(Selection::Organization(organization.clone())),
+        (None, Some(project), None) => Ok(Selection::Project(project.clone())),
+        _ => Ok(Selection::Owner(args.owner()?)),
+    }
+}
+
+/// A table of records, as `secret list` and `secret purge` show it.
+pub(super) fn table(records: &[Record]) -> String {
+    let mut table = Table::new(["SECRET", "LEVEL", "OF", "FOR USER", "ADDED", "BY", "ID"]);
+    for record in records {
+        let open = if record.sensitive { "" } else { " (not sensitive)" };
+        table.row([
+            format!("{}{open}", record.name),
+            record.owner.level().to_string(),
+            record.owner.id().to_string(),
+            record.owner.user().map_or_else(|| format!("{DIM}-{DIM:#}"), ToString::to_string),
+            record.created_at.clone(),
+            record.created_by.clone(),
+            record.id.to_string(),
+        ]);
+    }
+    table.render()
+}
+
+impl<'a> From<&'a Record> for Row<'a> {
+    fn from(record: &'a Record) -> Self {
+        Self {
+            id: record.id.as_str(),
+            kind: record.name.kind,
+            key: &record.name.key,
+            level: record.owner.level(),
+            owner: record.owner.id().as_str(),
+            user: record.owner.user().map(|user| user.as_str()),
+            sensitive: record.sensitive,
+            created_at: &record.created_at,
+            created_by: &record.created_by,
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! The private directory of one run.
+//!
+//! Invariants: directory and files are never open to others, not even between two system calls;
+//! they are on a tmpfs unless the settings say that a disk will do; whatever happens to the run,
+//! dropping the workspace takes it away, and [`Workspace::wipe`] says whether that worked.
+//!
+//! ```text
+//! qgis-secrets-<random>/     0700
+//!   pg_service.conf          0600   PGSERVICEFILE
+//!   sysconf/                 0500   PGSYSCONFDIR: empty, so that no host-wide file answers
+//!   qgis/                    0700   QGIS_CUSTOM_CONFIG_PATH
+//!   run/                     0700   XDG_RUNTIME_DIR
+//! ```
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::libc;
+use nix::sys::statfs::{FsType, TMPFS_MAGIC, statfs};
+use serde::Serialize;
+
+use crate::secret::Value;
+
+/// `ramfs`, from the kernel's `magic.h`: never swapped; systemd mounts credentials on one.
+const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
+
+/// A private directory; dropping it wipes it.
+#[derive(Debug)]
+pub struct Workspace {
+    path: PathBuf,
+    on_memory: bool,
+    wiped: bool,
+}
+
+/// Where a workspace may go.
+#[derive(Clone, Debug, Default)]
+pub struct Places {
+    /// Directories to try, in order.
+    pub candidates: Vec<PathBuf>,
+    /// Directories on a disk that will do where none of those is on a tmpfs.
+    pub disks: Vec<PathBuf>,
+}
+
+/// The proof that nothing remains. Facts only.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Receipt {
+    /// Files and directories that were removed.
+    pub files_removed: u64,
+    /// Processes that the job left running and that were killed.
+    pub processes_killed: u32,
+    /// Whether a second look found nothing left.
+    pub verified: bool,
+    /// What went wrong, if something did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
+}
+
+/// Why there is no workspace.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkspaceError {
+    /// No tmpfs to be had.
+    #[error(
+        "no tmpfs for the service file; looked at: {0}. Mount one, name it in `workspace.path`, or \
+         set `workspace.allow_disk = true`"
+    )]
+    NoTmpfs(String),
+    /// The file system has no room.
+    #[error("no room for the service file in {}: {}", .0.display(), .1)]
+    Full(PathBuf, #[source] io::Error),
+    /// Any other fault.
+    #[error("the workspace {}: {}", .0.display(), .1)]
+    Io(PathBuf, #[source] io::Error),
+}
+
+impl Workspace {
+    /// Makes the directory on the first fitting place, and writes the service file into it.
+    pub fn create(places: &Places, service_file: &Value) -> Result<Self, WorkspaceError> {
+        let (base, on_memory) = places.choose()?;
+        let path = base.join(format!("qgis-secrets-{}", uuid::Uuid::now_v7().simple()));
+        let io = |error| WorkspaceError::Io(path.clone(), error);
+        // Fails if it exists: a directory that somebody else prepared is never used.
+        private_directory(0o700).create(&path).map_err(io)?;
+        let workspace = Self { path, on_memory, wiped: false };
+        workspace.fill(service_file).map_err(|error| match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                WorkspaceError::Full(base.to_path_buf(), error)
+            }
+            _ => WorkspaceError::Io(workspace.path.clone(), error),
+        })?;
+        Ok(workspace)
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the files are in memory only.
+    pub fn on_memory(&self) -> bool {
+        self.on_memory
+    }
+
+    /// For `PGSERVICEFILE`.
+    pub fn service_file(&self) -> PathBuf {
+        self.path.join("pg_service.conf")
+    }
+
+    /// For `PGSYSCONFDIR`.
+    pub fn sysconf_dir(&self) -> PathBuf {
+        self.path.join("sysconf")
+    }
+
+    /// For `QGIS_CUSTOM_CONFIG_PATH`.
+    pub fn qgis_dir(&self) -> PathBuf {
+        self.path.join("qgis")
+    }
+
+    /// For `XDG_RUNTIME_DIR`.
+    pub fn runtime_dir(&self) -> PathBuf {
+        self.path.join("run")
+    }
+
+    /// Overwrites and removes everything, and looks again.
+    pub fn wipe(mut self) -> Receipt {
+        self.wipe_now()
+    }
+
+    fn fill(&self, service_file: &Value) -> io::Result<()> {
+        private_directory(0o500).create(self.sysconf_dir())?;
+        private_directory(0o700).create(self.qgis_dir())?;
+        private_directory(0o700).create(self.runtime_dir())?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(self.service_file())?;
+        file.write_all(service_file.expose())?;
+        if !self.on_memory {
+            // On a disk an overwrite only reaches what was written before it.
+            file.sync_all()?;
+        }
+        Ok(())
+    }
+
+    fn wipe_now(&mut self) -> Receipt {
+        self.wiped = true;
+        // First the file that holds passwords: it goes even if the rest resists.
+        let overwritten = overwrite(&self.service_file(), !self.on_memory);
+        let files_removed = count(&self.path);
+        // std's walk holds directories open and never follows a link that the job put there.
+        let removed = fs::remove_dir_all(&self.path);
+        let gone = matches!(
+            fs::symlink_metadata(&self.path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound
+        );
+        let problem = [overwritten.err(), removed.err()]
+            .into_iter()
+            .flatten()
+            .find(|_| !gone)
+            .map(|error| format!("{}: {error}", self.path.display()));
+        Receipt { files_removed, processes_killed: 0, verified: gone, problem }
+    }
+}
+
+impl Drop for Workspace {
+    fn drop(&mut self) {
+        if !self.wiped {
+            let receipt = self.wipe_now();
+            if let Some(problem) = receipt.problem {
+                tracing::error!(%problem, "the workspace could not be wiped");
+            }
+        }
+    }
+}
+
+impl Places {
+    /// The settings' directories, then those of the system.
+    pub fn new(settings: &[PathBuf], runtime_dir: Option<PathBuf>, disk: Option<PathBuf>) -> Self {
+        let mut candidates = settings.to_vec();
+        candidates.extend(runtime_dir);
+        candidates.push("/dev/shm".into());
+        Self { candidates, disks: disk.into_iter().collect() }
+    }
+
+    fn choose(&self) -> Result<(&Path, bool), WorkspaceError> {
+        if let Some(path) = self.candidates.iter().find(|path| is_memory(path) && writable(path)) {
+            return Ok((path, true));
+        }
+        if let Some(path) = self.disks.iter().find(|path| writable(path)) {
+            return Ok((path, is_memory(path)));
+        }
+        let looked_at: Vec<String> =
+            self.candidates.iter().map(|path| path.display().to_string()).collect();
+        Err(WorkspaceError::NoTmpfs(looked_at.join(", ")))
+    }
+}
+
+/// What `fs::DirBuilder` makes never has more than `mode`, whatever the umask.
+fn private_directory(mode: u32) -> DirBuilder {
+    let mut builder = DirBuilder::new();
+    builder.mode(mode);
+    builder
+}
+
+fn is_memory(path: &Path) -> bool {
+    statfs(path).is_ok_and(|fs| matches!(fs.filesystem_type(), TMPFS_MAGIC | RAMFS_MAGIC))
+}
+
+fn writable(path: &Path) -> bool {
+    nix::unistd::access(path, nix::unistd::AccessFlags::W_OK | nix::unistd::AccessFlags::X_OK)
+        .is_ok()
+}
+
+/// Overwrites a file with zeros. A file that the job removed or replaced is not ours to follow.
+fn overwrite(path: &Path, sync: bool) -> io::Result<()> {
+    let opened = OpenOptions::new()
+        .write(true)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC)
+        .open(path);
+    let file = match opened {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let metadata = file.metadata()?;
+    if metadata.is_file() {
+        zero(&file, metadata.len())?;
+        if sync {
+            file.sync_all()?;
+        }
+    }
+    Ok(())
+}
+
+fn zero(mut file: &File, len: u64) -> io::Result<()> {
+    let zeros = [0; 4096];
+    let mut left = usize::try_from(len).unwrap_or(usize::MAX);
+    while left > 0 {
+        let n = left.min(zeros.len());
+        file.write_all(&zeros[..n])?;
+        left -= n;
+    }
+    Ok(())
+}
+
+/// How many files and directories there are, `path` included. Links are counted, not followed.
+fn count(path: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(path) else { return 1 };
+    1 + entries
+        .flatten()
+        .map(|entry| match entry.file_type() {
+            Ok(kind) if kind.is_dir() => count(&entry.path()),
+            _ => 1,
+        })
+        .sum::<u64>()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn shm() -> Places {
+        Places::new(&[], None, None)
+    }
+
+    fn mode(path: &Path) -> u32 {
+        fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn nobody_else_can_look_in_and_the_wipe_leaves_nothing() {
+        let workspace = Workspace::create(&shm(), &"[a]\nhost=b\n".into()).unwrap();
+        let path = workspace.path().to_owned();
+        assert!(workspace.on_memory());
+        assert_eq!(mode(&path), 0o700);
+        assert_eq!(mode(&workspace.service_file()), 0o600);
+        assert_eq!(mode(&workspace.sysconf_dir()), 0o500);
+        assert_eq!(fs::read_to_string(workspace.service_file()).unwrap(), "[a]\nhost=b\n");
+        let receipt = workspace.wipe();
+        assert_eq!(
+            receipt,
+            Receipt { files_removed: 5, processes_killed: 0, verified: true, problem: None }
+        );
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn dropping_wipes_and_links_are_not_followed() {
+        let outside = tempfile::tempdir().unwrap();
+        let kept = outside.path().join("kept");
+        drop(OpenOptions::new().write(true).create_new(true).open(&kept).unwrap());
+        let workspace = Workspace::create(&shm(), &"[a]\nhost=b\n".into()).unwrap();
+        let path = workspace.path().to_owned();
+        fs::remove_file(workspace.service_file()).unwrap();
+        symlink(&kept, workspace.service_file()).unwrap();
+        symlink(outside.path(), workspace.qgis_dir().join("link")).unwrap();
+        drop(workspace);
+        assert!(!path.exists());
+        assert!(kept.exists(), "a link out of the workspace was followed");
+    }
+
+    #[test]
+    fn a_disk_only_where_it_is_allowed() {
+        let disk = tempfile::tempdir_in("/var/tmp").unwrap();
+        let places = |disks| Places { candidates: vec![disk.path().into()], disks };
+        let error = Workspace::create(&places(vec![]), &"x".into()).unwrap_err().to_string();
+        assert!(error.contains(&disk.path().display().to_string()), "{error}");
+        let allowed = places(vec![disk.path().into()]);
+        let workspace = Workspace::create(&allowed, &"x".into()).unwrap();
+        assert!(!workspace.on_memory());
+        assert!(workspace.wipe().verified);
+    }
+}

@@ -1,0 +1,249 @@
+//! Every failure of the program: a message for people, a stable word and an exit code for others.
+//!
+//! Invariant: exit codes are decided here only. The words are part of the interface: reports hold
+//! them, and a test pins them.
+
+use nix::sys::signal::Signal;
+
+use crate::backend::BackendError;
+use crate::containment::WorkspaceError;
+use crate::environment::Refused;
+use crate::http::HttpError;
+use crate::job::{Identity, InvalidJob};
+use crate::pgservice::Rejected;
+use crate::precedence::Conflict;
+use crate::qgis_project::Unreadable;
+use crate::report::outcome::signal_name;
+use crate::report::{Outcome, Undelivered};
+use crate::secret::Name;
+use crate::settings::{ExitCodes, InvalidSettings};
+use crate::store::{KeyError, StoreError};
+use crate::supervise::StartError;
+use crate::supervise::machine::Order;
+
+/// Wrong usage of the command line: `EX_USAGE` of sysexits(3).
+pub const USAGE: u8 = 64;
+/// An invalid descriptor, secret or file: `EX_DATAERR`.
+pub const INVALID: u8 = 65;
+/// A required secret is missing: `EX_NOINPUT`.
+pub const MISSING: u8 = 66;
+/// A backend, or the descriptor's source, is unavailable: `EX_UNAVAILABLE`.
+pub const UNAVAILABLE: u8 = 69;
+/// The runner's own fault, or a wipe that failed: `EX_SOFTWARE`.
+pub const INTERNAL: u8 = 70;
+/// Denied: `EX_NOPERM`.
+pub const DENIED: u8 = 77;
+/// Settings, keys and permissions of the installation: `EX_CONFIG`.
+pub const SETTINGS: u8 = 78;
+/// The job's time was over: timeout(1).
+pub const TIMED_OUT: u8 = 124;
+/// Any failure of the runner with `--exit-codes distinct`.
+pub const DISTINCT: u8 = 125;
+/// The command cannot be executed: the shell's convention.
+pub const NOT_EXECUTABLE: u8 = 126;
+/// The command was not found: the shell's convention.
+pub const NOT_FOUND: u8 = 127;
+
+/// Anything that can go wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The command line contradicts itself.
+    #[error("{0}")]
+    Usage(String),
+    /// The settings.
+    #[error(transparent)]
+    Settings(#[from] InvalidSettings),
+    /// The descriptor's content.
+    #[error("the job descriptor: {0}")]
+    Job(#[from] InvalidJob),
+    /// The descriptor's file.
+    #[error("the job descriptor {0} cannot be read: {1}")]
+    JobFile(String, #[source] std::io::Error),
+    /// The descriptor's size.
+    #[error("the job descriptor {0} is larger than {1} bytes (`job.max_bytes`)")]
+    JobSize(String, usize),
+    /// The descriptor's address.
+    #[error("the job descriptor cannot be fetched: {0}")]
+    Fetch(#[source] HttpError),
+    /// A token's file.
+    #[error("the token file {0} cannot be read: {1}")]
+    TokenFile(String, #[source] std::io::Error),
+    /// The backend.
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    /// A resolution that would be a guess.
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
+    /// A value that is not what its kind demands; it was stored by another program, or damaged.
+    #[error("the stored secret {0} is not valid: {1}")]
+    StoredService(Name, #[source] Rejected),
+    /// A required secret that nobody defined.
+    #[error("{}; {}", absent(.0), .1.looked_at())]
+    Missing(Vec<Name>, Box<Identity>),
+    /// A variable of the descriptor, or a stored one.
+    #[error(transparent)]
+    Variable(#[from] Refused),
+    /// A service that was about to be added.
+    #[error(transparent)]
+    Service(#[from] Rejected),
+    /// The runner was told to end before the job was started.
+    #[error("the runner received {} before the job was started", signal_name(Signal::from(*.0) as i32))]
+    Cancelled(Order),
+    /// No workspace.
+    #[error(transparent)]
+    Workspace(#[from] WorkspaceError),
+    /// The program did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A QGIS project.
+    #[error(transparent)]
+    Project(#[from] Unreadable),
+    /// A report.
+    #[error(transparent)]
+    Report(#[from] Undelivered),
+    /// A file, a terminal or standard input.
+    #[error("{0}: {1}")]
+    Io(String, #[source] std::io::Error),
+    /// An input that is refused for another reason.
+    #[error("{0}")]
+    Input(String),
+    /// The kernel refused something that should always work.
+    #[error("the runner could not be set up: {0}")]
+    Setup(String),
+}
+
+fn absent(names: &[Name]) -> String {
+    let list: Vec<String> = names.iter().map(Name::to_string).collect();
+    let (verb, noun) = if names.len() == 1 { ("is", "secret") } else { ("are", "secrets") };
+    format!("the required {noun} {} {verb} not defined for this job", list.join(", "))
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Self::Backend(error.into())
+    }
+}
+
+impl From<KeyError> for Error {
+    fn from(error: KeyError) -> Self {
+        Self::Backend(error.into())
+    }
+}
+
+impl Error {
+    /// The stable word.
+    pub fn kind(&self) -> &'static str {
+        self.class().0
+    }
+
+    /// The exit code.
+    pub fn exit_code(&self) -> u8 {
+        self.class().1
+    }
+
+    fn class(&self) -> (&'static str, u8) {
+        match self {
+            Self::Usage(_) => ("usage", USAGE),
+            Self::Settings(_) => ("settings_invalid", SETTINGS),
+            Self::Job(_) | Self::JobSize(..) => ("job_invalid", INVALID),
+            Self::JobFile(..) => ("job_unreadable", INVALID),
+            Self::Fetch(error) => fetch(error),
+            Self::TokenFile(..) => ("token_unreadable", SETTINGS),
+            Self::Backend(BackendError::Store(error)) => store(error),
+            Self::Backend(BackendError::Key(error)) => key(error),
+            Self::Conflict(_) => ("secrets_ambiguous", UNAVAILABLE),
+            Self::StoredService(..) => ("secret_damaged", UNAVAILABLE),
+            Self::Missing(..) => ("secret_missing", MISSING),
+            Self::Variable(_) => ("variable_refused", INVALID),
+            Self::Service(_) => ("service_refused", INVALID),
+            // As the signal itself would have ended it.
+            Self::Cancelled(order) => ("cancelled", 128 + Signal::from(*order) as u8),
+            Self::Workspace(WorkspaceError::NoTmpfs(_)) => ("no_tmpfs", SETTINGS),
+            Self::Workspace(WorkspaceError::Full(..)) => ("workspace_full", INTERNAL),
+            Self::Workspace(WorkspaceError::Io(..)) => ("workspace_failed", INTERNAL),
+            Self::Start(StartError::NotFound(..)) => ("command_not_found", NOT_FOUND),
+            Self::Start(StartError::NotExecutable(..)) => ("command_not_executable", NOT_EXECUTABLE),
+            Self::Start(StartError::WorkingDir(..)) => ("working_dir_unusable", INVALID),
+            Self::Start(StartError::TooLong) => ("arguments_too_long", INVALID),
+            Self::Start(StartError::System(_)) => ("start_failed", INTERNAL),
+            Self::Project(_) => ("project_unreadable", INVALID),
+            Self::Report(_) => ("report_undelivered", INTERNAL),
+            Self::Io(..) => ("io", INTERNAL),
+            Self::Input(_) => ("input_refused", INVALID),
+            Self::Setup(_) => ("setup_failed", INTERNAL),
+        }
+    }
+}
+
+fn fetch(error: &HttpError) -> (&'static str, u8) {
+    match error {
+        HttpError::Url | HttpError::Credentials => ("job_url_invalid", USAGE),
+        HttpError::Token => ("token_invalid", SETTINGS),
+        HttpError::TooLarge { .. } => ("job_invalid", INVALID),
+        HttpError::Status { status, .. } if matches!(status.as_u16(), 401 | 403) => {
+            ("job_denied", DENIED)
+        }
+        HttpError::Status { .. } | HttpError::Deadline { .. } | HttpError::Connection { .. } => {
+            ("job_unavailable", UNAVAILABLE)
+        }
+        HttpError::Setup(_) => ("setup_failed", INTERNAL),
+    }
+}
+
+fn store(error: &StoreError) -> (&'static str, u8) {
+    match error {
+        StoreError::Missing(_) => ("store_missing", SETTINGS),
+        StoreError::Locked(_) => ("store_locked", UNAVAILABLE),
+        StoreError::ReadOnly(_) => ("store_read_only", SETTINGS),
+        StoreError::Full(_) => ("store_full", UNAVAILABLE),
+        StoreError::Damaged(_) => ("store_damaged", UNAVAILABLE),
+        StoreError::NotAStore(_) => ("store_foreign", SETTINGS),
+        StoreError::Newer(..) | StoreError::UnknownKind(_) => ("store_newer", SETTINGS),
+        StoreError::OtherKey { .. } => ("key_of_another_store", SETTINGS),
+        StoreError::Exists { .. } => ("secret_exists", INVALID),
+        StoreError::Sealed { .. } => ("secret_damaged", UNAVAILABLE),
+        StoreError::Gone(_) => ("secret_gone", UNAVAILABLE),
+        StoreError::Access(error) => key(error),
+        StoreError::Database(..) => ("store_failed", UNAVAILABLE),
+    }
+}
+
+fn key(error: &KeyError) -> (&'static str, u8) {
+    match error {
+        KeyError::Missing(_) => ("key_missing", SETTINGS),
+        KeyError::Readable(..) | KeyError::Owner(..) => ("permissions_too_wide", SETTINGS),
+        KeyError::Content(..) => ("key_invalid", SETTINGS),
+        KeyError::Exists(_) => ("key_exists", INVALID),
+        KeyError::Io(..) => ("file_failed", INTERNAL),
+    }
+}
+
+/// The runner's exit code for a run: `failure` is set when the job did not start.
+pub fn run_exit_code(
+    outcome: &Outcome,
+    failure: Option<&Error>,
+    wiped: bool,
+    exit_codes: ExitCodes,
+) -> u8 {
+    let distinct = exit_codes == ExitCodes::Distinct;
+    if !wiped {
+        return if distinct { DISTINCT } else { INTERNAL };
+    }
+    if let Some(error) = failure {
+        return if distinct { DISTINCT } else { error.exit_code() };
+    }
+    // Codes of Linux have eight bits; the mask only says so to the compiler.
+    let eight_bits = |code: i32| u8::try_from(code & 0xff).unwrap_or(INTERNAL);
+    let code = match outcome {
+        Outcome::Succeeded => 0,
+        Outcome::Failed { job_exit_code: 0, .. } => 1,
+        Outcome::Failed { job_exit_code, .. } | Outcome::Cancelled { job_exit_code, .. } => {
+            eight_bits(*job_exit_code)
+        }
+        Outcome::Signalled { number, .. } => eight_bits(128 + number),
+        Outcome::TimedOut { .. } => TIMED_OUT,
+        // Comes with a failure, whose code was returned above.
+        Outcome::NotStarted { .. } => INTERNAL,
+    };
+    if distinct && code != 0 { 1 } else { code }
+}

@@ -1,0 +1,203 @@
+//! The value-free record of a run.
+//!
+//! Invariant: no type in here can hold a secret's value; everything in here may be shown.
+
+pub mod delivery;
+pub mod outcome;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+pub use delivery::{Undelivered, deliver, keep, write};
+pub use outcome::Outcome;
+
+use crate::containment::Receipt;
+use crate::job::Job;
+use crate::precedence::{Resolution, Winner};
+use crate::secret::{Kind, Level, Name};
+
+/// The version of the report's form.
+pub const VERSION: u32 = 1;
+
+/// A report: `event` is `started` or `ended`.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// [`VERSION`].
+    pub version: u32,
+    /// What happened.
+    pub event: &'static str,
+    /// `qgis-secrets` and its version.
+    pub program: &'static str,
+    /// The job; absent where the descriptor could not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<JobFacts>,
+    /// Which backend was asked.
+    pub backend: &'static str,
+    /// What kept the run apart.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub containment: Option<Containment>,
+    /// The secrets that the job got, ordered by kind and key.
+    pub secrets: Vec<SecretFacts>,
+    /// Required secrets that nobody defined.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub missing: Vec<String>,
+    /// How it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<Outcome>,
+    /// The runner's own exit code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<u8>,
+    /// When it began: RFC 3339, UTC.
+    pub started_at: String,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<String>,
+    /// How long each stage took, in microseconds.
+    pub stages_us: BTreeMap<&'static str, u64>,
+    /// The largest resident set of any of the job's processes, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_memory_bytes: Option<u64>,
+    /// The proof that nothing remains.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wipe: Option<Receipt>,
+}
+
+/// A job without its arguments and variables, which may hold anything.
+#[derive(Clone, Debug, Serialize)]
+pub struct JobFacts {
+    /// The orchestrator's id.
+    pub id: String,
+    /// From 1.
+    pub attempt: u32,
+    /// `null` for a personal project.
+    pub organization: Option<String>,
+    /// The project's id.
+    pub project: String,
+    /// `null` for a system job.
+    pub user: Option<String>,
+    /// Names for people.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// W3C Trace Context of the caller.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+    /// The program, without its arguments.
+    pub program: String,
+}
+
+/// What kept the run apart.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Containment {
+    /// `memory` or `disk`: where the service file was.
+    pub workspace: &'static str,
+}
+
+/// A secret that the job got.
+#[derive(Clone, Debug, Serialize)]
+pub struct SecretFacts {
+    /// What it becomes.
+    pub kind: Kind,
+    /// The variable's name, or the section's.
+    pub key: String,
+    /// The level that won.
+    pub level: Level,
+    /// Its id in the backend.
+    pub id: String,
+    /// Whether it is masked.
+    pub sensitive: bool,
+    /// What it shadowed, the strongest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub shadowed: Vec<Shadowed>,
+}
+
+/// A secret that a more specific one beat.
+#[derive(Clone, Debug, Serialize)]
+pub struct Shadowed {
+    /// The level that lost.
+    pub level: Level,
+    /// Its id in the backend.
+    pub id: String,
+}
+
+impl Report {
+    /// An empty report of a run that begins now.
+    pub fn begin(backend: &'static str) -> Self {
+        Self {
+            version: VERSION,
+            event: "started",
+            program: concat!("qgis-secrets ", env!("CARGO_PKG_VERSION")),
+            job: None,
+            backend,
+            containment: None,
+            secrets: Vec::new(),
+            missing: Vec::new(),
+            outcome: None,
+            exit_code: None,
+            started_at: now(),
+            ended_at: None,
+            stages_us: BTreeMap::new(),
+            peak_memory_bytes: None,
+            wipe: None,
+        }
+    }
+
+    /// Records what job it is.
+    pub fn job(&mut self, job: &Job) {
+        let text = |id: &crate::secret::Id| id.as_str().to_owned();
+        self.job = Some(JobFacts {
+            id: text(&job.id),
+            attempt: job.attempt,
+            organization: job.identity.organization.as_ref().map(text),
+            project: text(&job.identity.project),
+            user: job.identity.user.as_ref().map(text),
+            labels: job.labels.clone(),
+            traceparent: job.traceparent.clone(),
+            program: job.command.first().cloned().unwrap_or_default(),
+        });
+    }
+
+    /// Records which secrets it gets.
+    pub fn resolution(&mut self, resolution: &Resolution) {
+        self.secrets = resolution.winners().iter().map(SecretFacts::from).collect();
+    }
+
+    /// Records what was missing.
+    pub fn missing(&mut self, missing: &[Name]) {
+        self.missing = missing.iter().map(Name::to_string).collect();
+    }
+
+    /// Records the end.
+    pub fn end(&mut self, outcome: Outcome, exit_code: u8) {
+        self.event = "ended";
+        self.outcome = Some(outcome);
+        self.exit_code = Some(exit_code);
+        self.ended_at = Some(now());
+    }
+
+    /// Marks every attempt to deliver this event: `id/attempt/event`.
+    pub fn idempotency_key(&self) -> Option<String> {
+        let job = self.job.as_ref()?;
+        Some(format!("{}/{}/{}", job.id, job.attempt, self.event))
+    }
+}
+
+impl From<&Winner> for SecretFacts {
+    fn from(Winner { secret, shadowed }: &Winner) -> Self {
+        Self {
+            kind: secret.name.kind,
+            key: secret.name.key.clone(),
+            level: secret.level(),
+            id: secret.id.to_string(),
+            sensitive: secret.sensitive,
+            shadowed: shadowed
+                .iter()
+                .map(|loser| Shadowed { level: loser.level(), id: loser.id.to_string() })
+                .collect(),
+        }
+    }
+}
+
+fn now() -> String {
+    jiff::Timestamp::now().round(jiff::Unit::Millisecond).unwrap_or_default().to_string()
+}

@@ -1,0 +1,97 @@
+//! How a job ended, in a form that programs decide by.
+
+use nix::sys::signal::Signal;
+use serde::Serialize;
+
+use crate::supervise::feedback::Complaint;
+use crate::supervise::{Cause, Ending};
+use crate::sys::tree::Exit;
+
+/// How a job ended. `kind` is stable; `message` is for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Outcome {
+    /// It exited with 0, and its feedback, if it promised one, holds no error.
+    Succeeded,
+    /// It exited with another code, or its feedback says so.
+    Failed {
+        /// The job's own.
+        job_exit_code: i32,
+        /// What its feedback says against it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
+    },
+    /// A signal ended it that didn't come through the runner.
+    Signalled {
+        /// The signal's name.
+        signal: String,
+        /// The signal's number.
+        number: i32,
+    },
+    /// Its time was over.
+    TimedOut {
+        /// How it then ended.
+        ended_by: String,
+    },
+    /// The runner was told to end it.
+    Cancelled {
+        /// By what signal.
+        by: String,
+        /// How it then ended.
+        ended_by: String,
+        /// 128 + n where a signal ended it.
+        job_exit_code: i32,
+    },
+    /// It never ran.
+    NotStarted {
+        /// Why, in a stable word.
+        reason: &'static str,
+        /// Why, for people.
+        message: String,
+    },
+}
+
+impl Outcome {
+    /// The outcome of a job that ran. `feedback` matters only for a job that exited with 0.
+    pub fn of(ending: Ending, feedback: impl FnOnce() -> Result<(), Complaint>) -> Self {
+        let Ending { exit, cause } = ending;
+        match (cause, exit) {
+            (Some(Cause::TimedOut), _) => Self::TimedOut { ended_by: words(exit) },
+            (Some(Cause::Cancelled(order)), _) => Self::Cancelled {
+                by: signal_name(Signal::from(order) as i32),
+                ended_by: words(exit),
+                job_exit_code: code(exit),
+            },
+            (None, Exit::Signal(number)) => {
+                Self::Signalled { signal: signal_name(number), number }
+            }
+            (None, Exit::Code(0)) => match feedback() {
+                Ok(()) => Self::Succeeded,
+                Err(complaint) => {
+                    Self::Failed { job_exit_code: 0, message: Some(complaint.to_string()) }
+                }
+            },
+            (None, Exit::Code(job_exit_code)) => Self::Failed { job_exit_code, message: None },
+        }
+    }
+}
+
+/// The shell's convention: the code itself, or 128 + n for a signal.
+fn code(exit: Exit) -> i32 {
+    match exit {
+        Exit::Code(code) => code,
+        Exit::Signal(number) => 128 + number,
+    }
+}
+
+fn words(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("exit code {code}"),
+        Exit::Signal(number) => signal_name(number),
+    }
+}
+
+/// `SIGTERM` for 15.
+pub fn signal_name(number: i32) -> String {
+    Signal::try_from(number).map_or_else(|_| format!("signal {number}"), |s| s.as_str().to_owned())
+}

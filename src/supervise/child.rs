@@ -1,0 +1,212 @@
+//! The job's process: finds its program, starts it, and gathers events until it is over.
+//!
+//! Invariants: what the leader leaves running is killed before [`run`] returns; the leader is
+//! reaped last, so that no signal of ours can reach a stranger.
+
+use std::ffi::{CStr, CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tokio::time::Instant;
+
+use super::machine::{Action, Ending, Event, Machine};
+use super::signals::{Received, Signals};
+use crate::environment::Environment;
+use crate::sys::spawn::{Failure, Program, Step, spawn};
+use crate::sys::tree::{Ended, Tree};
+
+/// `execvp(3)` without a `PATH`.
+const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
+
+/// What to run, and for how long.
+#[derive(Debug)]
+pub struct Command {
+    /// Program and arguments; not empty.
+    pub words: Vec<String>,
+    /// The finished environment.
+    pub environment: Environment,
+    /// Where to start.
+    pub working_dir: Option<PathBuf>,
+    /// After this long the job is told to end.
+    pub timeout: Option<Duration>,
+    /// From that to the kill.
+    pub grace: Duration,
+}
+
+/// How it went.
+#[derive(Debug)]
+pub struct Finished {
+    /// The leader's end, and its cause.
+    pub ending: Ending,
+    /// What the leader left behind.
+    pub tree: Ended,
+    /// The largest resident set of any of the job's processes, in bytes: getrusage(2).
+    pub peak_memory: Option<u64>,
+}
+
+/// Why the job did not start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartError {
+    /// No such program: exit code 127, as a shell's.
+    #[error("the command `{0}` was not found{1}")]
+    NotFound(String, &'static str),
+    /// A program that cannot be executed: exit code 126, as a shell's.
+    #[error("the command `{0}` cannot be executed: {1}")]
+    NotExecutable(String, &'static str),
+    /// The working directory.
+    #[error("the working directory {} cannot be entered: {}", .0.display(), .1)]
+    WorkingDir(PathBuf, &'static str),
+    /// Arguments and environment together are too long for the kernel.
+    #[error("arguments and environment together are longer than the kernel takes")]
+    TooLong,
+    /// Anything else: no memory, too many processes.
+    #[error("the job's process could not be started: {0}")]
+    System(&'static str),
+}
+
+/// Runs a command to its end. `signals` were caught since before the secrets were read.
+pub async fn run(command: Command, signals: &mut Signals) -> Result<Finished, StartError> {
+    let Command { words, environment, working_dir, timeout, grace } = command;
+    let tree = Tree::adopt().map_err(|errno| StartError::System(errno.desc()))?;
+    let leader = start(&words, &environment, working_dir)?;
+    // The values were copied into the job by exec; ours are not needed any longer.
+    drop(environment);
+    let ending = watch(&tree, leader, timeout, grace, signals).await;
+    let ended = tree.end(leader);
+    let peak_memory = getrusage(UsageWho::RUSAGE_CHILDREN)
+        .ok()
+        .and_then(|usage| u64::try_from(usage.max_rss()).ok())
+        .map(|kib| kib * 1024);
+    Ok(Finished { ending, tree: ended, peak_memory })
+}
+
+async fn watch(
+    tree: &Tree,
+    leader: Pid,
+    timeout: Option<Duration>,
+    grace: Duration,
+    signals: &mut Signals,
+) -> Ending {
+    let mut machine = Machine::default();
+    let started = Instant::now();
+    let timeout_at = timeout.map(|timeout| started + timeout);
+    let mut grace_at = None;
+    loop {
+        let event = tokio::select! {
+            received = signals.next() => match received {
+                Received::Child => tree.reap(leader).map(Event::LeaderEnded),
+                Received::Order(order) => Some(Event::Order(order)),
+                Received::PassOn(signal) => {
+                    to_group(leader, signal);
+                    None
+                }
+            },
+            () = at(timeout_at), if machine == Machine::Running => Some(Event::Timeout),
+            () = at(grace_at), if matches!(machine, Machine::Ending(_)) => Some(Event::GraceOver),
+        };
+        match event.and_then(|event| machine.on(event)) {
+            None => {}
+            Some(Action::PassOn(order)) => {
+                to_group(leader, order.into());
+                grace_at = Some(Instant::now() + grace);
+            }
+            Some(Action::Kill) => to_group(leader, Signal::SIGKILL),
+            Some(Action::Finish(ending)) => return ending,
+        }
+    }
+}
+
+async fn at(instant: Option<Instant>) {
+    match instant {
+        Some(instant) => tokio::time::sleep_until(instant).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The leader is not reaped yet, so its group is still its own.
+fn to_group(leader: Pid, signal: Signal) {
+    if let Err(errno) = kill(Pid::from_raw(-leader.as_raw()), signal) {
+        tracing::warn!(%signal, error = errno.desc(), "a signal could not be passed on");
+    }
+}
+
+fn start(
+    words: &[String],
+    environment: &Environment,
+    working_dir: Option<PathBuf>,
+) -> Result<Pid, StartError> {
+    let name = words.first().map_or("", String::as_str);
+    let nul = |_| StartError::System("an argument holds a NUL byte");
+    let arguments = words
+        .iter()
+        .map(|word| CString::new(word.as_str()))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(nul)?;
+    let candidates = candidates(name, environment)
+        .into_iter()
+        .map(|path| CString::new(path.into_os_string().as_bytes()))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(nul)?;
+    let directory = working_dir
+        .as_ref()
+        .map(|path| CString::new(path.as_os_str().as_bytes()))
+        .transpose()
+        .map_err(nul)?;
+    let strings: Vec<&CStr> = environment
+        .strings()
+        .map(|string| CStr::from_bytes_with_nul(string.expose()))
+        .collect::<Result<_, _>>()
+        .map_err(|_| StartError::System("a variable holds a NUL byte"))?;
+    let program = Program {
+        candidates: &candidates,
+        arguments: &arguments,
+        environment: &strings,
+        working_dir: directory.as_deref(),
+    };
+    spawn(&program).map_err(|failure| explain(failure, name, working_dir))
+}
+
+/// Where the program may be: the `PATH` that counts is the job's own.
+fn candidates(name: &str, environment: &Environment) -> Vec<PathBuf> {
+    if name.contains('/') {
+        return vec![name.into()];
+    }
+    let path = environment.plain("PATH").unwrap_or_else(|| OsStr::new(DEFAULT_PATH).to_owned());
+    std::env::split_paths(&path)
+        // An empty entry means the current directory to execvp; a sidecar doesn't run what
+        // happens to lie there.
+        .filter(|directory| !directory.as_os_str().is_empty())
+        .map(|directory| directory.join(name))
+        .collect()
+}
+
+fn explain(failure: Failure, name: &str, working_dir: Option<PathBuf>) -> StartError {
+    let Failure { step, errno } = failure;
+    let why = errno.desc();
+    match (step, errno) {
+        (Step::Exec, Errno::ENOENT | Errno::ENOTDIR) => {
+            let hint = if name.contains('/') {
+                "; or the interpreter that its first line names is not there"
+            } else {
+                " in the job's PATH"
+            };
+            StartError::NotFound(name.into(), hint)
+        }
+        (Step::Exec, Errno::E2BIG) => StartError::TooLong,
+        (Step::Exec, Errno::ENOEXEC) => StartError::NotExecutable(
+            name.into(),
+            "not a program of this machine, and no script that begins with #!",
+        ),
+        (Step::Exec, Errno::EACCES) => {
+            StartError::NotExecutable(name.into(), "it, or a directory on the way, isn't permitted")
+        }
+        (Step::Exec, _) => StartError::NotExecutable(name.into(), why),
+        (Step::WorkingDir, _) => StartError::WorkingDir(working_dir.unwrap_or_default(), why),
+        (Step::Fork | Step::Prepare, _) => StartError::System(why),
+    }
+}

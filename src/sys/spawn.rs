@@ -1,0 +1,241 @@
+//! Starts the job's program.
+//!
+//! Invariants: the program starts as the leader of a session and process group of its own, with
+//! default signal dispositions and an empty mask, descriptors 0 to 2 only, no way to gain
+//! privileges, no core dump, and a kill at the death of the thread that started it; "could not
+//! start" is never confused with "started and failed".
+
+#![expect(unsafe_code, reason = "fork, and system calls between fork and exec")]
+
+use std::ffi::{CStr, CString, c_char, c_int};
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::libc;
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, Pid, fork, getpid, pipe2};
+
+/// What to start.
+pub struct Program<'a> {
+    /// Where the program may be, in the order in which to try: one path, or one for each `PATH`
+    /// entry.
+    pub candidates: &'a [CString],
+    /// The arguments, the program's name first.
+    pub arguments: &'a [CString],
+    /// The environment: `NAME=value` strings.
+    pub environment: &'a [&'a CStr],
+    /// The directory to start in.
+    pub working_dir: Option<&'a CStr>,
+}
+
+/// What failed on the way to the program's first instruction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Step {
+    /// No process could be made.
+    Fork = 0,
+    /// Session, limits or privileges could not be set.
+    Prepare = 1,
+    /// The working directory could not be entered.
+    WorkingDir = 2,
+    /// The program could not be executed.
+    Exec = 3,
+}
+
+/// Why the program did not start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Where.
+    pub step: Step,
+    /// The kernel's word.
+    pub errno: Errno,
+}
+
+/// Starts `program`; returns the leader's process id once it has been executed.
+pub fn spawn(program: &Program<'_>) -> Result<Pid, Failure> {
+    let at_fork = |errno| Failure { step: Step::Fork, errno };
+    // All memory is made ready before the fork: afterwards another thread could hold the
+    // allocator's lock.
+    let candidates: Vec<*const c_char> = program.candidates.iter().map(|c| c.as_ptr()).collect();
+    let arguments = null_terminated(program.arguments.iter().map(CString::as_c_str));
+    let environment = null_terminated(program.environment.iter().copied());
+    let image = Image {
+        candidates: &candidates,
+        arguments: arguments.as_ptr(),
+        environment: environment.as_ptr(),
+        working_dir: program.working_dir.map_or(ptr::null(), CStr::as_ptr),
+        parent: getpid().as_raw(),
+    };
+    let (reader, writer) = pipe2(OFlag::O_CLOEXEC).map_err(at_fork)?;
+    // SAFETY: the child calls `become_program` only, which makes async-signal-safe calls and
+    // never returns.
+    match unsafe { fork() }.map_err(at_fork)? {
+        ForkResult::Child => {
+            // SAFETY: the pointers in `image` lead into vectors and C strings that are alive in
+            // this copy of the memory, each list with a null at its end.
+            unsafe { become_program(&image, writer.as_raw_fd()) }
+        }
+        ForkResult::Parent { child } => {
+            drop(writer);
+            match verdict(reader) {
+                None => Ok(child),
+                Some(failure) => {
+                    // It has only `_exit` before it; reaped here, nobody else knows of it.
+                    while waitpid(child, None) == Err(Errno::EINTR) {}
+                    Err(failure)
+                }
+            }
+        }
+    }
+}
+
+/// The child's word: nothing when exec closed the pipe, a step and an errno otherwise.
+fn verdict(reader: OwnedFd) -> Option<Failure> {
+    let mut message = [0; 5];
+    File::from(reader).read_exact(&mut message).ok()?;
+    let [step, errno @ ..] = message;
+    let step = match step {
+        1 => Step::Prepare,
+        2 => Step::WorkingDir,
+        3 => Step::Exec,
+        _ => Step::Fork,
+    };
+    Some(Failure { step, errno: Errno::from_raw(i32::from_ne_bytes(errno)) })
+}
+
+fn null_terminated<'a>(strings: impl Iterator<Item = &'a CStr>) -> Vec<*const c_char> {
+    strings.map(CStr::as_ptr).chain([ptr::null()]).collect()
+}
+
+/// What the child needs, as plain pointers.
+struct Image<'a> {
+    candidates: &'a [*const c_char],
+    arguments: *const *const c_char,
+    environment: *const *const c_char,
+    working_dir: *const c_char,
+    parent: libc::pid_t,
+}
+
+/// Turns the forked child into the program, or says why not and exits.
+///
+/// # Safety
+///
+/// In the child of a fork; the pointers of `image` are valid, its lists end in null.
+unsafe fn become_program(image: &Image<'_>, errors: RawFd) -> ! {
+    // SAFETY: the caller's promise is passed on; every call is async-signal-safe, and the buffer
+    // is on the stack.
+    unsafe {
+        let step = match prepare(image) {
+            Err(step) => step,
+            Ok(()) => {
+                execute(image);
+                Step::Exec
+            }
+        };
+        let mut message = [0; 5];
+        message[0] = step as u8;
+        message[1..].copy_from_slice(&Errno::last_raw().to_ne_bytes());
+        // Nobody is left to hear of a failed write; the parent then sees the exit code.
+        libc::write(errors, message.as_ptr().cast(), message.len());
+        libc::_exit(127)
+    }
+}
+
+/// # Safety
+///
+/// As for [`become_program`].
+unsafe fn prepare(image: &Image<'_>) -> Result<(), Step> {
+    let check = |result: c_int| if result == -1 { Err(Step::Prepare) } else { Ok(()) };
+    // SAFETY: plain system calls; the structures are initialised before they are passed.
+    unsafe {
+        check(libc::setsid())?;
+        for signal in 1..=libc::SIGRTMAX() {
+            // KILL, STOP and libc's own signals refuse; that is as it should be.
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        let mut none = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        check(libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut()))?;
+        check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
+        // A core handler behind a pipe ignores a limit of 0, but is skipped at 1: core(5).
+        let core = libc::rlimit { rlim_cur: 1, rlim_max: 1 };
+        check(libc::setrlimit(libc::RLIMIT_CORE, &raw const core))?;
+        dump_no_memory();
+        keep_standard_descriptors();
+        check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0))?;
+        if libc::getppid() != image.parent {
+            // The runner died before the line above could tell us.
+            libc::_exit(127);
+        }
+        if !image.working_dir.is_null() && libc::chdir(image.working_dir) == -1 {
+            return Err(Step::WorkingDir);
+        }
+        Ok(())
+    }
+}
+
+/// No mapping goes into a core, should one be written all the same. Best effort: the file is not
+/// there without `CONFIG_ELF_CORE` or `/proc`, and the limit above stands anyway.
+///
+/// # Safety
+///
+/// In the child of a fork.
+unsafe fn dump_no_memory() {
+    // SAFETY: the path and the buffer are constants.
+    unsafe {
+        let path = c"/proc/self/coredump_filter";
+        let file = libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        if file != -1 {
+            libc::write(file, c"0".as_ptr().cast(), 1);
+            libc::close(file);
+        }
+    }
+}
+
+/// Everything above 2 closes when the program is executed, whoever opened it.
+///
+/// # Safety
+///
+/// In the child of a fork.
+unsafe fn keep_standard_descriptors() {
+    // SAFETY: numbers only; a descriptor that isn't open gives EBADF.
+    unsafe {
+        // Linux 5.11; the flag leaves them open until exec, for the error pipe is among them.
+        let flag = libc::CLOSE_RANGE_CLOEXEC;
+        if libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, flag) == -1 {
+            let mut limit = libc::rlimit { rlim_cur: 1024, rlim_max: 1024 };
+            libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
+            for descriptor in 3..c_int::try_from(limit.rlim_cur.min(65_536)).unwrap_or(65_536) {
+                libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC);
+            }
+        }
+    }
+}
+
+/// Tries the candidates as `execvp` does: a path that isn't there leads to the next, and "not
+/// permitted" is remembered, for it says more than "not there".
+///
+/// # Safety
+///
+/// As for [`become_program`]. Returns with errno set.
+unsafe fn execute(image: &Image<'_>) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut denied = false;
+        for candidate in image.candidates {
+            libc::execve(*candidate, image.arguments, image.environment);
+            match Errno::last() {
+                Errno::EACCES => denied = true,
+                Errno::ENOENT | Errno::ENOTDIR => {}
+                _ => return,
+            }
+        }
+        if denied {
+            Errno::EACCES.set();
+        }
+    }
+}

@@ -1,0 +1,1 @@
+"""What the demonstration stands on: its database, its directory, its commands, its output."""
