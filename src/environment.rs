@@ -246,7 +246,8 @@ mod tests {
         Ok(environment
             .strings()
             .map(|string| {
-                let text = std::str::from_utf8(string.expose()).unwrap().strip_suffix('\0').unwrap();
+                let text =
+                    std::str::from_utf8(string.expose()).unwrap().strip_suffix('\0').unwrap();
                 let (name, value) = text.split_once('=').unwrap();
                 (name.to_owned(), value.to_owned())
             })
@@ -328,10 +329,7 @@ mod tests {
             let reserved = |error| matches!(error, Err(Refused::Reserved { .. }));
             assert!(reserved(check(name, &"value123".into())), "{name}");
             assert!(reserved(built(&clean(), &[], &[(name, "x")], &[], &[]).map(|_| ())), "{name}");
-            assert!(
-                reserved(built(&clean(), &[], &[], &[(name, "x")], &[]).map(|_| ())),
-                "{name}"
-            );
+            assert!(reserved(built(&clean(), &[], &[], &[(name, "x")], &[]).map(|_| ())), "{name}");
             // A trusted name is the descriptor's only, never a secret's.
             let trusting = Policy { trust: vec![name.to_owned()], ..clean() };
             assert!(built(&trusting, &[], &[(name, "x")], &[], &[]).is_ok(), "{name}");

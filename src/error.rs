@@ -162,7 +162,9 @@ impl Error {
             Self::Workspace(WorkspaceError::Full(..)) => ("workspace_full", INTERNAL),
             Self::Workspace(WorkspaceError::Io(..)) => ("workspace_failed", INTERNAL),
             Self::Start(StartError::NotFound(..)) => ("command_not_found", NOT_FOUND),
-            Self::Start(StartError::NotExecutable(..)) => ("command_not_executable", NOT_EXECUTABLE),
+            Self::Start(StartError::NotExecutable(..)) => {
+                ("command_not_executable", NOT_EXECUTABLE)
+            }
             Self::Start(StartError::WorkingDir(..)) => ("working_dir_unusable", INVALID),
             Self::Start(StartError::TooLong) => ("arguments_too_long", INVALID),
             Self::Start(StartError::System(_)) => ("start_failed", INTERNAL),

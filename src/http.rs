@@ -173,16 +173,18 @@ async fn retried<T>(
     });
     match tokio::time::timeout(endpoint.deadline, all).await {
         Ok(result) => result,
-        Err(_) => {
-            Err(HttpError::Deadline { url: url.clone(), deadline: endpoint.deadline, last })
-        }
+        Err(_) => Err(HttpError::Deadline { url: url.clone(), deadline: endpoint.deadline, last }),
     }
 }
 
 async fn send(client: &Client, request: Request, url: &str) -> Result<Response, HttpError> {
     let response = client.execute(request).await.map_err(|error| connection(url, &error))?;
     let status = response.status();
-    if status.is_success() { Ok(response) } else { Err(HttpError::Status { url: url.into(), status }) }
+    if status.is_success() {
+        Ok(response)
+    } else {
+        Err(HttpError::Status { url: url.into(), status })
+    }
 }
 
 fn may_pass(error: &HttpError) -> bool {

@@ -211,10 +211,7 @@ impl Job {
     }
 
     /// A job from the command line, by the same rules; its id is new.
-    pub fn from_invocation(
-        invocation: Invocation,
-        policy: Policy<'_>,
-    ) -> Result<Self, InvalidJob> {
+    pub fn from_invocation(invocation: Invocation, policy: Policy<'_>) -> Result<Self, InvalidJob> {
         let Invocation { identity, command: words, timeout, grace, require } = invocation;
         let id = format!("exec-{}", uuid::Uuid::now_v7());
         Ok(Self {

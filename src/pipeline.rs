@@ -263,10 +263,8 @@ fn materialise(
         let found = parent.iter().find(|(parent, _)| parent == name);
         found.map(|(_, value)| PathBuf::from(value))
     };
-    let disk = settings
-        .workspace
-        .allow_disk
-        .then(|| variable("TMPDIR").unwrap_or_else(|| "/tmp".into()));
+    let disk =
+        settings.workspace.allow_disk.then(|| variable("TMPDIR").unwrap_or_else(|| "/tmp".into()));
     let places = Places::new(&settings.workspace.path, variable("XDG_RUNTIME_DIR"), disk);
     let workspace = Workspace::create(&places, &pgservice::render_file(&resolved.services))?;
     let policy = environment::Policy {
@@ -313,12 +311,10 @@ async fn post(settings: &Settings, report: &Report) {
     let Some(url) = &settings.report.url else { return };
     let token = settings.report.token_file.as_deref().map(read_token).transpose();
     let delivered = match &token {
-        Ok(token) => {
-            report::deliver(report, url, token.as_ref(), settings.report.deadline)
-                .await
-                .map_err(Error::from)
-                .map_err(|error| error.to_string())
-        }
+        Ok(token) => report::deliver(report, url, token.as_ref(), settings.report.deadline)
+            .await
+            .map_err(Error::from)
+            .map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
     };
     let Err(error) = delivered else { return };

@@ -204,7 +204,8 @@ impl Settings {
             match std::fs::read_to_string(&path) {
                 Ok(text) => return Self::parse(Some((&path, &text)), overrides, &places),
                 Err(error)
-                    if error.kind() == std::io::ErrorKind::NotFound && overrides.file.is_none() => {}
+                    if error.kind() == std::io::ErrorKind::NotFound && overrides.file.is_none() => {
+                }
                 Err(error) => return Err(InvalidSettings::Unreadable(path, error)),
             }
         }

@@ -1,1 +1,18 @@
-//! x
+//! The one integration binary: linking is what a test run waits for.
+//!
+//! - `bad_input`: each bad input gives its error and exit code; nothing starts, nothing is lost
+//! - `cli`: help, transcripts, completions and man pages
+//! - `demonstration`: the three roles of the user documentation, with real QGIS and PostGIS
+//! - `differential`: the grammar of services against the real libpq
+//! - `durability`: SIGKILL at any instant leaves the store whole
+//! - `layers`: which module may import which, and which file may do what
+//! - `running`: environment, exit codes, signals, limits, reports
+//! - `secrets`: adding, listing, removing, importing, explaining
+
+#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests fail by panicking")]
+
+mod support;
+
+mod differential;
+mod layers;
+mod running;

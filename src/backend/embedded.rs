@@ -43,17 +43,14 @@ impl Backend for Embedded {
             return Ok(Vec::new());
         }
         let keys = Keyring::read(&self.key)?;
-        let (store, records) = self
-            .open
-            .as_ref()
-            .ok_or_else(|| StoreError::Missing(self.store.clone()))?;
+        let (store, records) =
+            self.open.as_ref().ok_or_else(|| StoreError::Missing(self.store.clone()))?;
         let records: HashMap<_, _> = records.iter().map(|record| (&record.id, record)).collect();
         winners
             .iter()
             .map(|Winner { secret, .. }| {
-                let record = records
-                    .get(&secret.id)
-                    .ok_or_else(|| StoreError::Gone(secret.id.clone()))?;
+                let record =
+                    records.get(&secret.id).ok_or_else(|| StoreError::Gone(secret.id.clone()))?;
                 let value = store.open_value(record, &keys)?;
                 Ok(Revealed { name: secret.name.clone(), sensitive: secret.sensitive, value })
             })

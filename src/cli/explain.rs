@@ -175,8 +175,7 @@ fn winners(resolution: &Resolution) -> Table {
         } else {
             format!(" {WARN}(not sensitive){WARN:#}")
         };
-        let losers: Vec<String> =
-            shadowed.iter().map(|loser| loser.level().to_string()).collect();
+        let losers: Vec<String> = shadowed.iter().map(|loser| loser.level().to_string()).collect();
         table.row([
             format!("{}{open}", secret.name),
             secret.level().to_string(),

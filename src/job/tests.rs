@@ -1,3 +1,5 @@
+//! The descriptor: what is read, what is refused, and with what words.
+
 use super::*;
 
 const MINIMAL: &str = r#"{"version":1,"id":"j","organization":null,"project":"p","user":null,

@@ -55,7 +55,9 @@ pub async fn deliver(
 pub fn keep(report: &Report, directory: &Path) -> Result<PathBuf, Undelivered> {
     let name = match &report.job {
         // An id may hold slashes.
-        Some(job) => format!("{}-{}-{}.json", job.id.replace('/', "%2F"), job.attempt, report.event),
+        Some(job) => {
+            format!("{}-{}-{}.json", job.id.replace('/', "%2F"), job.attempt, report.event)
+        }
         None => format!("unknown-{}.json", report.started_at),
     };
     let path = directory.join(name);

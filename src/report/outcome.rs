@@ -62,9 +62,7 @@ impl Outcome {
                 ended_by: words(exit),
                 job_exit_code: code(exit),
             },
-            (None, Exit::Signal(number)) => {
-                Self::Signalled { signal: signal_name(number), number }
-            }
+            (None, Exit::Signal(number)) => Self::Signalled { signal: signal_name(number), number },
             (None, Exit::Code(0)) => match feedback() {
                 Ok(()) => Self::Succeeded,
                 Err(complaint) => {

@@ -1,3 +1,5 @@
+//! The settings file: its sample, its faults, its defaults.
+
 use super::*;
 
 fn parse(text: &str) -> Result<Settings, InvalidSettings> {

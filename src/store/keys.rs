@@ -145,9 +145,8 @@ pub fn read_public(path: &Path) -> Result<PublicKey, KeyError> {
         .enumerate()
         .find(|(_, line)| !line.trim().is_empty() && !line.starts_with('#'))
         .unwrap_or((0, ""));
-    PublicKey::parse(line.trim()).map_err(|_| {
-        KeyError::Content(path.into(), index + 1, "not a public key of qgis-secrets")
-    })
+    PublicKey::parse(line.trim())
+        .map_err(|_| KeyError::Content(path.into(), index + 1, "not a public key of qgis-secrets"))
 }
 
 /// Refuses what others can read or somebody else owns. `metadata` is of the opened file.

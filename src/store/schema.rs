@@ -61,12 +61,7 @@ pub struct Record {
 impl Record {
     /// What the seal binds.
     pub(super) fn context(&self) -> Context<'_> {
-        Context {
-            id: &self.id,
-            name: &self.name,
-            owner: &self.owner,
-            sensitive: self.sensitive,
-        }
+        Context { id: &self.id, name: &self.name, owner: &self.owner, sensitive: self.sensitive }
     }
 }
 

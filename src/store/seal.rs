@@ -195,21 +195,14 @@ pub enum OpenError {
 }
 
 /// Seals a value to `public` for the row `context`.
-pub fn seal(
-    public: &PublicKey,
-    context: Context<'_>,
-    value: &Value,
-) -> Result<Vec<u8>, OpenError> {
+pub fn seal(public: &PublicKey, context: Context<'_>, value: &Value) -> Result<Vec<u8>, OpenError> {
     let data = context.associated_data(&public.id);
-    let (encapsulated, sealed) =
-        hpke::single_shot_seal::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
-            &OpModeS::Base,
-            &public.key,
-            INFO,
-            value.expose(),
-            &data,
-        )
-        .map_err(|_| OpenError::Failed)?;
+    let (encapsulated, sealed) = hpke::single_shot_seal::<
+        ChaCha20Poly1305,
+        HkdfSha256,
+        X25519HkdfSha256,
+    >(&OpModeS::Base, &public.key, INFO, value.expose(), &data)
+    .map_err(|_| OpenError::Failed)?;
     Ok([HEADER.as_slice(), &encapsulated.to_bytes(), &sealed].concat())
 }
 
@@ -221,8 +214,7 @@ pub fn open(
 ) -> Result<Value, OpenError> {
     let body = envelope.strip_prefix(HEADER.as_slice()).ok_or(OpenError::Envelope)?;
     let (encapsulated, sealed) = body.split_at_checked(KEY_LEN).ok_or(OpenError::Envelope)?;
-    let encapsulated =
-        Deserializable::from_bytes(encapsulated).map_err(|_| OpenError::Envelope)?;
+    let encapsulated = Deserializable::from_bytes(encapsulated).map_err(|_| OpenError::Envelope)?;
     let data = context.associated_data(&private.public.id);
     hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
         &OpModeR::Base,

@@ -22,7 +22,8 @@ use super::seal::{self, KeyId, OpenError, PublicKey};
 /// How long to wait for another process's transaction.
 const BUSY: Duration = Duration::from_secs(5);
 
-const COLUMNS: &str = "level, owner, user, kind, key, id, sensitive, created_at, created_by, key_id";
+const COLUMNS: &str =
+    "level, owner, user, kind, key, id, sensitive, created_at, created_by, key_id";
 
 /// An open store.
 #[derive(Debug)]
@@ -293,10 +294,9 @@ impl Selection {
             Self::Project(id) => {
                 ("level IN ('project', 'project_user') AND owner = ?1", vec![id.as_str()])
             }
-            Self::Organization(id) => (
-                "level IN ('organization', 'organization_user') AND owner = ?1",
-                vec![id.as_str()],
-            ),
+            Self::Organization(id) => {
+                ("level IN ('organization', 'organization_user') AND owner = ?1", vec![id.as_str()])
+            }
             Self::User(id) => ("user = ?1 AND user <> ''", vec![id.as_str()]),
             Self::Named(name) => ("kind = ?1 AND key = ?2", vec![name.kind.as_str(), &name.key]),
         }
@@ -414,8 +414,7 @@ fn record(row: &Row<'_>, path: &Path) -> Result<Record, StoreError> {
     if owner.level().as_str() != text(0)? {
         return Err(damaged());
     }
-    let kind =
-        schema::kind(text(3)?).ok_or_else(|| StoreError::UnknownKind(path.to_path_buf()))?;
+    let kind = schema::kind(text(3)?).ok_or_else(|| StoreError::UnknownKind(path.to_path_buf()))?;
     Ok(Record {
         name: Name { kind, key: text(4)?.to_owned() },
         owner,
@@ -465,9 +464,8 @@ fn translate(path: &Path, error: rusqlite::Error) -> StoreError {
         Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => StoreError::Damaged(path),
         _ => match error {
             // A row of the wrong type: STRICT tables never hold one.
-            rusqlite::Error::InvalidColumnType(..) | rusqlite::Error::FromSqlConversionFailure(..) => {
-                StoreError::Damaged(path)
-            }
+            rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::FromSqlConversionFailure(..) => StoreError::Damaged(path),
             error => StoreError::Database(path, error),
         },
     }

@@ -145,7 +145,11 @@ mod tests {
             ),
             (
                 vec![Told(Order::Int), Told(Order::Term), LeaderEnded(killed)],
-                vec![Some(Action::PassOn(Order::Int)), Some(Action::Kill), finish(killed, cancelled)],
+                vec![
+                    Some(Action::PassOn(Order::Int)),
+                    Some(Action::Kill),
+                    finish(killed, cancelled),
+                ],
             ),
             (
                 vec![Told(Order::Int), Timeout, GraceOver, GraceOver, Told(Order::Hup)],

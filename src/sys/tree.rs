@@ -60,7 +60,9 @@ impl Tree {
         loop {
             let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
             match waitid(Id::All, flags) {
-                Ok(WaitStatus::Exited(pid, code)) if pid == leader => return Some(Exit::Code(code)),
+                Ok(WaitStatus::Exited(pid, code)) if pid == leader => {
+                    return Some(Exit::Code(code));
+                }
                 Ok(WaitStatus::Signaled(pid, signal, _)) if pid == leader => {
                     return Some(Exit::Signal(signal as i32));
                 }

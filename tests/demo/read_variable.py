@@ -2,9 +2,8 @@
 """A headless QGIS job: read_variable.py NAME
 
 Asks QGIS's expression engine for the environment variable NAME, as a layer
-filter or a default value in a project would. Prints the value, which a careful
-job would not do, and then its SHA-256, by which the value can be recognised
-after the runner has masked it.
+filter or a default value in a project would. Prints its SHA-256, by which the
+value can be recognised without being shown.
 """
 
 import hashlib
@@ -22,7 +21,6 @@ def main() -> int:
     if not isinstance(value, str):
         print(f"read_variable: QGIS finds no variable {sys.argv[1]}", file=sys.stderr)
         return 1
-    print(f"value={value}")
     print(f"sha256={hashlib.sha256(value.encode()).hexdigest()}")
     return 0
 

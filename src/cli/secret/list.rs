@@ -50,7 +50,10 @@ pub fn list(settings: &Settings, args: &ListArgs) -> Result<u8, Error> {
     let records = store.list(&selection(&args.owner)?)?;
     match args.format {
         Format::Json => {
-            output::json(&Listing { version: 1, secrets: records.iter().map(Row::from).collect() })?;
+            output::json(&Listing {
+                version: 1,
+                secrets: records.iter().map(Row::from).collect(),
+            })?;
         }
         Format::Table if records.is_empty() => {
             output::note("no secrets here; `qgis-secrets secret add --help` says how to add one");

@@ -51,9 +51,9 @@ fn store(
 ) -> Result<Vec<SecretId>, Error> {
     match open_and_add(settings, secrets, replace) {
         // The key was rotated between our two reads: the key file holds the new one by now.
-        Err(Error::Backend(crate::backend::BackendError::Store(StoreError::OtherKey { .. }))) => {
-            open_and_add(settings, secrets, replace)
-        }
+        Err(Error::Backend(crate::backend::BackendError::Store(StoreError::OtherKey {
+            ..
+        }))) => open_and_add(settings, secrets, replace),
         result => result,
     }
 }

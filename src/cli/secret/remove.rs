@@ -122,7 +122,9 @@ fn instead(removed: &Record, same_name: &[Record]) -> String {
             let of_organizations: Vec<&str> = same_name
                 .iter()
                 .filter(|record| matches!(record.owner, Owner::Organization { .. }))
-                .filter(|record| record.owner.user().is_none_or(|member| Some(member) == user.as_ref()))
+                .filter(|record| {
+                    record.owner.user().is_none_or(|member| Some(member) == user.as_ref())
+                })
                 .map(|record| record.owner.id().as_str())
                 .collect();
             match of_organizations.as_slice() {
