@@ -88,7 +88,7 @@ test-image: image-deps ## Builds the Dockerfile without a registry, and tests th
 
 .PHONY: bench
 bench: deps bench-deps ## Measures
-	$(CARGO) bench --locked
+	$(CARGO) bench --locked --bench runs
 
 .PHONY: fmt
 fmt: ## Formats the code

@@ -1,4 +1,77 @@
 //! Gives a headless QGIS job its secrets, and takes them away again.
+//!
+//! # What it does
+//!
+//! An orchestrator starts `qgis-secrets run JOB` once for each job. The program reads a job
+//! [descriptor](job), asks a [backend](backend) which secrets that job gets, writes a private
+//! `pg_service.conf`, starts the job's command with `PGSERVICEFILE` and the environment variables
+//! set, supervises it, wipes everything, and reports. [`pipeline`] is that in one function.
+//!
+//! # Three promises
+//!
+//! 1. **Nothing remains** of what the runner wrote, and no process of the job.
+//! 2. **Nothing leaks**: no value in output of the runner, logs, reports, errors, arguments, or the
+//!    store's file.
+//! 3. **Never the wrong secret**: the most specific level wins, for exactly this project and this
+//!    user. In doubt the job does not start, and the message says what is missing, where it was
+//!    looked for, and what to do.
+//!
+//! # How the code keeps them
+//!
+//! *Decide, then act.* What can go wrong by deciding wrongly is a pure function, tested by tables
+//! and properties: [`precedence`] (who wins), [`environment`] (what the job sees), [`pgservice`]
+//! (what libpq will read), [`job`] (what a descriptor means), [`supervise::machine`] (who is
+//! signalled when).
+//!
+//! *Values and facts are different types.* A [`secret::Value`] has no `Clone`, `Display` or
+//! `Serialize`; its memory is overwritten when it is dropped; looking inside is confined to named
+//! files. A [`report::Report`] has no place for one.
+//!
+//! *Metadata first.* A backend offers candidates without values; only winners are opened. A winner
+//! that cannot be opened stops the job: no lower level steps in.
+//!
+//! *The seal binds the row.* Values are sealed with HPKE ([`store::seal`]) to a public key, with
+//! level, owner, kind and key as associated data. Who adds secrets needs no key that can read them;
+//! a row that was moved in the database does not open.
+//!
+//! *The leader is reaped last.* [`supervise`] looks at the end of the job's leader without reaping
+//! it, kills what the job left running, and only then lets go of its number, so that no signal can
+//! reach a stranger.
+//!
+//! # Layers
+//!
+//! A module imports only from lines above its own; those on one line don't know each other. A test
+//! keeps it.
+//!
+//! ```text
+//! sys  secret  task
+//! pgservice  environment  job  settings  http  dotenv  qgis_project
+//! precedence  store
+//! backend  containment  supervise
+//! report
+//! error
+//! pipeline
+//! cli
+//! ```
+//!
+//! `unsafe` is in [`sys`] only.
+//!
+//! # What it protects against, and what not
+//!
+//! - Another project, organization or user: never loaded, and refused by [`precedence`] even if a
+//!   backend offers it.
+//! - Who reads the store's file, or a copy of it: sealed values. Names, levels, owners and times are
+//!   in the clear.
+//! - Who can change the store's file but not read the key: an altered, moved or renamed row stops
+//!   the jobs that would get it. **Not** noticed: a row that is deleted, or given to an owner or a
+//!   name that the job never asks for; to the store that is a removal.
+//! - Who can read the key and the store: everything. The embedded store's key lies beside it unless
+//!   the settings say otherwise.
+//! - The job itself: it has its secrets, and can send them anywhere. Whoever decides what a job
+//!   runs, or uploads the project that it opens, can obtain what that job gets.
+//! - A job that runs as the runner's own account can read the key file, and the runner's workspace.
+//! - When the runner itself is killed with SIGKILL, the job's leader dies with it; processes that
+//!   the leader started, and the workspace in memory, stay until they are ended by other means.
 
 pub mod backend;
 pub mod cli;

@@ -219,3 +219,34 @@ pub(super) const COMMON: &[&str] = &[
     "user",
     "username",
 ];
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::*;
+
+    /// `docs/environment.md` has both tables. `UPDATE=1 cargo test` writes them anew.
+    #[test]
+    fn the_document_has_the_tables() {
+        let mut text = String::new();
+        for (title, rules) in [("Refused names", REFUSED), ("Credentials", CREDENTIALS)] {
+            write!(text, "### {title}\n\n| name | it |\n| --- | --- |\n").unwrap();
+            for rule in rules {
+                writeln!(text, "| `{}` | {} |", rule.pattern, rule.reason).unwrap();
+            }
+            text.push('\n');
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/environment.md");
+        let document = std::fs::read_to_string(path).unwrap();
+        let mark = "<!-- from src/environment/names.rs -->\n\n";
+        let (prose, tables) = document.split_once(mark).unwrap();
+        if std::env::var_os("UPDATE").is_some() {
+            use std::io::Write as _;
+            let mut options = std::fs::OpenOptions::new();
+            let mut file = options.write(true).truncate(true).open(path).unwrap();
+            write!(file, "{prose}{mark}{text}").unwrap();
+        }
+        assert_eq!(tables, text, "run UPDATE=1 cargo test the_document_has_the_tables");
+    }
+}

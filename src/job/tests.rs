@@ -171,3 +171,21 @@ fn the_schema_in_config_is_the_types() {
     }
     assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), text);
 }
+
+/// Every example in `config/jobs` is a descriptor, with the tasks of the settings' sample.
+#[test]
+fn the_examples_parse() {
+    let raw: crate::task::RawTemplate =
+        toml::from_str("command=['pack','{file}']\nparams.file.pattern='.+'").unwrap();
+    let tasks = BTreeMap::from([("package".to_owned(), Template::try_from(raw).unwrap())]);
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/config/jobs");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read(&path).unwrap();
+        let parsed = Job::parse(&text, policy(&tasks));
+        assert!(parsed.is_ok(), "{}: {parsed:?}", path.display());
+        seen += 1;
+    }
+    assert!(seen >= 3);
+}

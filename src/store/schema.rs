@@ -84,7 +84,7 @@ pub struct NewSecret {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// No file there.
-    #[error("there is no store {}; the first `qgis-secrets secret add` makes one", .0.display())]
+    #[error("there is no store {}; `qgis-secrets key new` or the first `secret add` makes one", .0.display())]
     Missing(PathBuf),
     /// Somebody else holds its lock.
     #[error("the store {} is locked by another process; try again", .0.display())]

@@ -65,6 +65,7 @@ def play(demo: Demonstration) -> None:
     survey = Job(ORGANIZATION, SURVEY, "u-1")
 
     demo.section("No secret yet")
+    demo.make_store()
     demo.write_point(survey, REFUSED)
 
     demo.section("Organization secret added: ninja_org")

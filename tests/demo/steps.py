@@ -90,6 +90,10 @@ class Demonstration:
 
     # -- secrets come and go
 
+    def make_store(self) -> None:
+        """An empty one: without any, a job is refused because nobody could be asked."""
+        self._change(["key", "new"])
+
     def add_service(self, *level: str, role: str) -> None:
         arguments = ["secret", "add-service", *level, "--service", SERVICE]
         arguments += ["--db-host", "127.0.0.1", "--db-port", str(self.cluster.port)]

@@ -1,0 +1,47 @@
+//! The user documentation's case of three roles, with a real PostGIS and real QGIS jobs, played by
+//! the same script as `make demo`.
+
+use std::process::{Command, Stdio};
+
+use crate::support::{Sandbox, end, json};
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/demo/demo.py");
+
+#[test]
+fn three_roles_at_three_levels() {
+    let sandbox = Sandbox::new();
+    let rows = sandbox.path("rows.json");
+    let mut command = Command::new("/usr/bin/python3");
+    command
+        .args([SCRIPT, "--binary", env!("CARGO_BIN_EXE_qgis-secrets"), "--json"])
+        .arg(&rows)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let ended = end(command).success();
+    let table = json(&rows);
+    assert_eq!(table["ok"], true, "{}", ended.stdout);
+    let got: Vec<&str> = table["rows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|row| row["step"].as_str().unwrap().starts_with("PyQGIS writes"))
+        .map(|row| row["got"].as_str().unwrap())
+        .collect();
+    // In the order of the story, so that a script that skips a step cannot pass.
+    let expected = [
+        "refused (66)",
+        "ninja_org",
+        "ninja_project",
+        "ninja_user",
+        "ninja_project",
+        "ninja_project",
+        "ninja_org",
+        "refused (66)",
+        "no such service",
+        "ninja_project",
+        "ninja_org",
+        "refused (66)",
+    ];
+    assert_eq!(got, expected, "{}", ended.stdout);
+}
