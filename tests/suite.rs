@@ -4,6 +4,7 @@
 //! - `cli`: help, transcripts, completions and man pages
 //! - `demonstration`: the three roles of the user documentation, with real QGIS and PostGIS
 //! - `differential`: the grammar of services against the real libpq
+//! - `documents`: the documents and the code say the same
 //! - `durability`: SIGKILL at any instant leaves the store whole
 //! - `layers`: which module may import which, and which file may do what
 //! - `running`: environment, exit codes, signals, limits, reports
@@ -13,6 +14,9 @@
 
 mod support;
 
+mod cli;
+mod demonstration;
 mod differential;
+mod documents;
 mod layers;
 mod running;

@@ -1,0 +1,102 @@
+//! The documents and the code say the same.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use crate::support::Sandbox;
+
+fn read(path: &str) -> String {
+    fs::read_to_string(format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+/// Every kind of error stands in the document with its code, and no other does.
+#[test]
+fn kinds_of_errors_are_documented() {
+    let constants = [
+        ("USAGE", "64"),
+        ("INVALID", "65"),
+        ("MISSING", "66"),
+        ("UNAVAILABLE", "69"),
+        ("INTERNAL", "70"),
+        ("DENIED", "77"),
+        ("SETTINGS", "78"),
+        ("NOT_EXECUTABLE", "126"),
+        ("NOT_FOUND", "127"),
+        ("128", "128"),
+    ];
+    let source = read("src/error.rs");
+    let in_code: BTreeSet<(String, String)> = source
+        .match_indices("(\"")
+        .filter_map(|(at, _)| {
+            let (kind, rest) = source[at + 2..].split_once('"')?;
+            let rest = rest.strip_prefix(", ")?;
+            let constant: String =
+                rest.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+            let (_, code) = constants.iter().find(|(name, _)| *name == constant)?;
+            Some((kind.to_owned(), (*code).to_owned()))
+        })
+        .collect();
+    let in_document: BTreeSet<(String, String)> = read("docs/errors.md")
+        .lines()
+        .filter_map(|line| {
+            let (kind, rest) = line.strip_prefix("| `")?.split_once("` | ")?;
+            let code: String = rest.chars().take_while(char::is_ascii_digit).collect();
+            Some((kind.to_owned(), code))
+        })
+        .collect();
+    assert!(in_code.len() > 40, "only {} kinds found: the search is broken", in_code.len());
+    assert_eq!(in_code, in_document);
+}
+
+/// Whoever follows a link from one document arrives.
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let mut seen = 0;
+    for document in ["README.md", "docs/errors.md", "docs/report.md", "docs/store.md"] {
+        let text = read(document);
+        let folder = document.rsplit_once('/').map_or(".", |(folder, _)| folder);
+        for (at, _) in text.match_indices("](") {
+            let target = text[at + 2..].split(')').next().unwrap();
+            if target.contains("://") || target.starts_with('#') {
+                continue;
+            }
+            let path = format!("{}/{folder}/{target}", env!("CARGO_MANIFEST_DIR"));
+            assert!(fs::metadata(&path).is_ok(), "{document}: {target} is not there");
+            seen += 1;
+        }
+    }
+    assert!(seen > 5);
+}
+
+/// The commands of the README's first own job, run as they stand there.
+#[test]
+fn the_readmes_first_job_works_as_written() {
+    let readme = read("README.md");
+    let section = readme.split("## A first job of your own").nth(1).unwrap();
+    let block = section.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+    let sandbox = Sandbox::new();
+    let directory = std::path::Path::new(env!("CARGO_BIN_EXE_qgis-secrets")).parent().unwrap();
+    let mut command = std::process::Command::new("bash");
+    let path = format!("{}:{}", directory.display(), std::env::var("PATH").unwrap());
+    command
+        .args(["-euc", block])
+        .env_clear()
+        .env("PATH", path)
+        .env("HOME", sandbox.home())
+        .env("XDG_RUNTIME_DIR", sandbox.memory())
+        .current_dir(sandbox.home())
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
+    let ended = crate::support::end(command).success();
+    let expected = section.split("```text\n").nth(1).unwrap().split("```").next().unwrap();
+    assert_eq!(without_ids(&ended.stdout), without_ids(expected));
+}
+
+/// The id of a secret is another one each time.
+fn without_ids(text: &str) -> String {
+    text.lines()
+        .map(|line| line.split_once(", id ").map_or(line, |(before, _)| before))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
