@@ -216,6 +216,7 @@ fn key(error: &KeyError) -> (&'static str, u8) {
         KeyError::Readable(..) | KeyError::Owner(..) => ("permissions_too_wide", SETTINGS),
         KeyError::Content(..) => ("key_invalid", SETTINGS),
         KeyError::Exists(_) => ("key_exists", INVALID),
+        KeyError::Busy(_) => ("key_busy", UNAVAILABLE),
         KeyError::Io(..) => ("file_failed", INTERNAL),
     }
 }

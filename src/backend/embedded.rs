@@ -39,12 +39,14 @@ impl Backend for Embedded {
     }
 
     async fn reveal(&mut self, winners: &[Winner]) -> Result<Vec<Revealed>, BackendError> {
+        // Taken, so that it is closed before the job starts: an open one is a lock.
+        let (store, records) =
+            self.open.take().ok_or_else(|| StoreError::Missing(self.store.clone()))?;
         if winners.is_empty() {
             return Ok(Vec::new());
         }
         let keys = Keyring::read(&self.key)?;
-        let (store, records) =
-            self.open.as_ref().ok_or_else(|| StoreError::Missing(self.store.clone()))?;
+        store.check_keys(&keys)?;
         let records: HashMap<_, _> = records.iter().map(|record| (&record.id, record)).collect();
         winners
             .iter()

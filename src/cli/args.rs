@@ -12,22 +12,51 @@ use crate::settings::{ExitCodes, Overrides};
 
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Global options")]
 pub struct Global {
     /// Settings file, instead of the user's or /etc/qgis-secrets/settings.toml
-    #[arg(long, global = true, value_name = "FILE", env = "QGIS_SECRETS_SETTINGS")]
+    #[arg(
+        help_heading = "Global options",
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "QGIS_SECRETS_SETTINGS"
+    )]
     settings: Option<PathBuf>,
     /// The embedded store's file
-    #[arg(long, global = true, value_name = "FILE", env = "QGIS_SECRETS_STORE")]
+    #[arg(
+        help_heading = "Global options",
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "QGIS_SECRETS_STORE"
+    )]
     store: Option<PathBuf>,
     /// The private key's file (default: `key` beside the store)
-    #[arg(long, global = true, value_name = "FILE", env = "QGIS_SECRETS_KEY")]
+    #[arg(
+        help_heading = "Global options",
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "QGIS_SECRETS_KEY"
+    )]
     key: Option<PathBuf>,
     /// A public key's file: enough to add secrets, not to read them
-    #[arg(long, global = true, value_name = "FILE", env = "QGIS_SECRETS_PUBLIC_KEY")]
+    #[arg(
+        help_heading = "Global options",
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "QGIS_SECRETS_PUBLIC_KEY"
+    )]
     public_key: Option<PathBuf>,
     /// What to log to standard error: off, error, warn, info, debug or trace
-    #[arg(long, global = true, value_name = "LEVEL", env = "QGIS_SECRETS_LOG")]
+    #[arg(
+        help_heading = "Global options",
+        long,
+        global = true,
+        value_name = "LEVEL",
+        env = "QGIS_SECRETS_LOG"
+    )]
     #[arg(default_value = "warn", value_parser = level, hide_default_value = false)]
     pub(super) log: LevelFilter,
 }
@@ -56,16 +85,15 @@ impl Global {
 
 /// Who a job would work for.
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Identity")]
 pub struct IdentityArgs {
     /// The project's id
-    #[arg(short = 'P', long, value_name = "ID")]
+    #[arg(help_heading = "Identity", short = 'P', long, value_name = "ID")]
     pub project: Option<Id>,
     /// The id of the organization that the project belongs to; none for a personal project
-    #[arg(short = 'O', long, value_name = "ID")]
+    #[arg(help_heading = "Identity", short = 'O', long, value_name = "ID")]
     pub organization: Option<Id>,
     /// The id of the user that the job runs for; none for a system job
-    #[arg(short = 'U', long, value_name = "ID")]
+    #[arg(help_heading = "Identity", short = 'U', long, value_name = "ID")]
     pub user: Option<Id>,
 }
 
@@ -87,16 +115,15 @@ impl IdentityArgs {
 
 /// Where a secret stands.
 #[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Level")]
 pub struct OwnerArgs {
     /// For all projects of this organization
-    #[arg(short = 'O', long, value_name = "ID")]
+    #[arg(help_heading = "Level", short = 'O', long, value_name = "ID")]
     pub organization: Option<Id>,
     /// For this project
-    #[arg(short = 'P', long, value_name = "ID")]
+    #[arg(help_heading = "Level", short = 'P', long, value_name = "ID")]
     pub project: Option<Id>,
     /// With -P: assigned to this user. With -O: the organization's default for this member
-    #[arg(short = 'U', long, value_name = "ID")]
+    #[arg(help_heading = "Level", short = 'U', long, value_name = "ID")]
     pub user: Option<Id>,
 }
 

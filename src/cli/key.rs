@@ -6,6 +6,7 @@ use super::output;
 use super::secret::{note_key, open_or_create};
 use crate::error::Error;
 use crate::settings::Settings;
+use crate::store::keys::DirectoryLock;
 use crate::store::{Keyring, Store};
 
 /// Values that are sealed anew in one transaction: other processes wait this long at most.
@@ -18,7 +19,7 @@ pub enum KeyCommand {
     New,
     /// Print the public key: whoever has it can add secrets, and read none
     Public,
-    /// Make a new key, seal every value to it anew, and forget the old one
+    /// Make a new key, seal every value to it anew, and forget the old one.
     ///
     /// Jobs and `secret add` go on meanwhile. If it is interrupted, run it again: it goes on where
     /// it stopped.
@@ -43,8 +44,9 @@ fn new(settings: &Settings) -> Result<u8, Error> {
     if settings.store.path.exists() {
         let id = Store::open(&settings.store.path)?.recipient()?;
         return Err(Error::Input(format!(
-            "the store {} is there and sealed to the key {id}: a new key would not open it. To \
-             change its key, run: qgis-secrets key rotate",
+            "the store {} is there and sealed to the key {id}, and a new key would not open it. To \
+             change its key, run: qgis-secrets key rotate. If the key is lost, so is the store: \
+             move it away first",
             settings.store.path.display()
         )));
     }
@@ -59,17 +61,13 @@ fn new(settings: &Settings) -> Result<u8, Error> {
 /// the old key dropped.
 fn rotate(settings: &Settings) -> Result<u8, Error> {
     let path = &settings.store.key;
+    let lock = DirectoryLock::try_for_rotation(path)?;
     let mut keys = Keyring::read(path)?;
     let mut store = Store::open(&settings.store.path)?;
-    let recipient = store.recipient()?;
-    if keys.find(&recipient).is_none() {
-        let have = keys.current().public().id().clone();
-        let path = store.path().to_owned();
-        return Err(crate::store::StoreError::OtherKey { path, have, want: recipient }.into());
-    }
+    store.check_keys(&keys)?;
     if keys.older().is_empty() {
         keys.advance();
-        keys.replace(path)?;
+        keys.replace(path, &lock)?;
     } else {
         output::note("going on with a rotation that was interrupted");
     }
@@ -87,7 +85,7 @@ fn rotate(settings: &Settings) -> Result<u8, Error> {
     }
     output::progress("");
     keys.retire();
-    keys.replace(path)?;
+    keys.replace(path, &lock)?;
     output::line(&format!("rotated: {done} values are sealed to the new key {}", current.id()))?;
     Ok(0)
 }

@@ -15,6 +15,7 @@ use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
@@ -43,13 +44,11 @@ pub struct Cli {
     command: Command,
 }
 
+/// Each variant's help is that of its arguments.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Run the job that a descriptor describes
     Run(run::RunArgs),
-    /// Run a command as a job, without a descriptor
     Exec(run::ExecArgs),
-    /// Show which secrets a job would get, and why
     Explain(explain::ExplainArgs),
     /// Add, list and remove secrets
     #[command(subcommand)]
@@ -57,9 +56,7 @@ enum Command {
     /// Make, show and rotate the store's key
     #[command(subcommand)]
     Key(key::KeyCommand),
-    /// Print a completion script for a shell
     Completions(complete::CompletionsArgs),
-    /// Print the man page, or write all of them to a directory
     Man(complete::ManArgs),
 }
 
@@ -96,6 +93,18 @@ fn dispatch(Cli { global, command }: Cli) -> Result<u8, Error> {
 
 /// clap's own exit code is 2, which says nothing in the table of codes.
 fn usage(error: &clap::Error) -> ExitCode {
+    if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg)
+        && error.kind() == ErrorKind::UnknownArgument
+        && !word.starts_with('-')
+    {
+        // Somebody may have typed a value here; clap would print it.
+        output::error(&Error::Usage(
+            "there is a word too many; a value is never taken from the command line, and a \
+             job's command stands after `--` (see --help)"
+                .into(),
+        ));
+        return ExitCode::from(USAGE);
+    }
     // Nowhere to report to if this fails.
     error.print().unwrap_or_default();
     if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }

@@ -14,7 +14,9 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{
+    DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt,
+};
 use std::path::{Path, PathBuf};
 
 use nix::libc;
@@ -32,6 +34,9 @@ pub struct Workspace {
     path: PathBuf,
     on_memory: bool,
     wiped: bool,
+    /// The service file and the directory themselves, wherever the job moves them.
+    service_file: Option<File>,
+    directory: Option<File>,
 }
 
 /// Where a workspace may go.
@@ -82,7 +87,8 @@ impl Workspace {
         let io = |error| WorkspaceError::Io(path.clone(), error);
         // Fails if it exists: a directory that somebody else prepared is never used.
         private_directory(0o700).create(&path).map_err(io)?;
-        let workspace = Self { path, on_memory, wiped: false };
+        let mut workspace =
+            Self { path, on_memory, wiped: false, service_file: None, directory: None };
         workspace.fill(service_file).map_err(|error| match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 WorkspaceError::Full(base.to_path_buf(), error)
@@ -127,7 +133,8 @@ impl Workspace {
         self.wipe_now()
     }
 
-    fn fill(&self, service_file: &Value) -> io::Result<()> {
+    fn fill(&mut self, service_file: &Value) -> io::Result<()> {
+        self.directory = Some(File::open(&self.path)?);
         private_directory(0o500).create(self.sysconf_dir())?;
         private_directory(0o700).create(self.qgis_dir())?;
         private_directory(0o700).create(self.runtime_dir())?;
@@ -142,26 +149,28 @@ impl Workspace {
             // On a disk an overwrite only reaches what was written before it.
             file.sync_all()?;
         }
+        self.service_file = Some(file);
         Ok(())
     }
 
     fn wipe_now(&mut self) -> Receipt {
         self.wiped = true;
-        // First the file that holds passwords: it goes even if the rest resists.
-        let overwritten = overwrite(&self.service_file(), !self.on_memory);
-        let files_removed = count(&self.path);
+        // First the file that holds passwords: it goes even if the rest resists, and by its
+        // descriptor, for the job may have moved or linked it.
+        let overwritten = self.service_file.as_ref().map_or(Ok(()), overwrite);
+        let files_removed = open_up(&self.path);
         // std's walk holds directories open and never follows a link that the job put there.
         let removed = fs::remove_dir_all(&self.path);
-        let gone = matches!(
-            fs::symlink_metadata(&self.path),
-            Err(error) if error.kind() == io::ErrorKind::NotFound
-        );
-        let problem = [overwritten.err(), removed.err()]
-            .into_iter()
-            .flatten()
-            .find(|_| !gone)
-            .map(|error| format!("{}: {error}", self.path.display()));
-        Receipt { files_removed, processes_killed: 0, verified: gone, problem }
+        let problem = match (overwritten, removed) {
+            (Err(error), _) | (_, Err(error)) => Some(error.to_string()),
+            _ if fs::symlink_metadata(&self.path).is_ok() => Some("it is still there".to_owned()),
+            _ if [&self.service_file, &self.directory].into_iter().flatten().any(has_name) => {
+                Some("the job moved or linked it; what is left elsewhere is empty".to_owned())
+            }
+            _ => None,
+        };
+        let problem = problem.map(|problem| format!("{}: {problem}", self.path.display()));
+        Receipt { files_removed, processes_killed: 0, verified: problem.is_none(), problem }
     }
 }
 
@@ -214,45 +223,36 @@ fn writable(path: &Path) -> bool {
         .is_ok()
 }
 
-/// Overwrites a file with zeros. A file that the job removed or replaced is not ours to follow.
-fn overwrite(path: &Path, sync: bool) -> io::Result<()> {
-    let opened = OpenOptions::new()
-        .write(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC)
-        .open(path);
-    let file = match opened {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    let metadata = file.metadata()?;
-    if metadata.is_file() {
-        zero(&file, metadata.len())?;
-        if sync {
-            file.sync_all()?;
-        }
-    }
-    Ok(())
-}
-
-fn zero(mut file: &File, len: u64) -> io::Result<()> {
+/// Overwrites a file with zeros, and empties it.
+fn overwrite(file: &File) -> io::Result<()> {
     let zeros = [0; 4096];
-    let mut left = usize::try_from(len).unwrap_or(usize::MAX);
-    while left > 0 {
-        let n = left.min(zeros.len());
-        file.write_all(&zeros[..n])?;
-        left -= n;
+    let len = file.metadata()?.len();
+    let mut at = 0;
+    while at < len {
+        let n = usize::try_from(len - at).map_or(zeros.len(), |left| left.min(zeros.len()));
+        file.write_all_at(&zeros[..n], at)?;
+        at += n as u64;
     }
-    Ok(())
+    // On a disk the zeros have to arrive before the blocks are given back.
+    file.sync_data()?;
+    file.set_len(0)
 }
 
-/// How many files and directories there are, `path` included. Links are counted, not followed.
-fn count(path: &Path) -> u64 {
+/// Whether a file or directory still has a name somewhere.
+fn has_name(file: &File) -> bool {
+    file.metadata().map_or(true, |metadata| metadata.nlink() > 0)
+}
+
+/// Makes every directory one that its owner can empty, and counts all that is there, `path`
+/// included. Links are counted, not followed.
+fn open_up(path: &Path) -> u64 {
+    // A failure shows when the directory is removed.
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).unwrap_or_default();
     let Ok(entries) = fs::read_dir(path) else { return 1 };
     1 + entries
         .flatten()
         .map(|entry| match entry.file_type() {
-            Ok(kind) if kind.is_dir() => count(&entry.path()),
+            Ok(kind) if kind.is_dir() => open_up(&entry.path()),
             _ => 1,
         })
         .sum::<u64>()
@@ -260,7 +260,7 @@ fn count(path: &Path) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::symlink;
 
     use super::*;
 
@@ -302,6 +302,35 @@ mod tests {
         drop(workspace);
         assert!(!path.exists());
         assert!(kept.exists(), "a link out of the workspace was followed");
+    }
+
+    #[test]
+    fn a_service_file_that_was_moved_or_linked_is_emptied_and_told() {
+        let elsewhere = tempfile::tempdir_in("/dev/shm").unwrap();
+        let kept = elsewhere.path().join("kept");
+        for keep in [fs::rename::<PathBuf, &PathBuf>, fs::hard_link] {
+            let workspace = Workspace::create(&shm(), &"[a]\nhost=b\n".into()).unwrap();
+            keep(workspace.service_file(), &kept).unwrap();
+            let receipt = workspace.wipe();
+            assert!(!receipt.verified);
+            assert_eq!(fs::read(&kept).unwrap(), b"");
+            fs::remove_file(&kept).unwrap();
+        }
+        let workspace = Workspace::create(&shm(), &"[a]\nhost=b\n".into()).unwrap();
+        fs::rename(workspace.path(), &kept).unwrap();
+        assert!(!workspace.wipe().verified);
+        assert_eq!(fs::read(kept.join("pg_service.conf")).unwrap(), b"");
+    }
+
+    #[test]
+    fn a_directory_that_the_job_closed_goes_as_well() {
+        let workspace = Workspace::create(&shm(), &"x".into()).unwrap();
+        let cache = workspace.qgis_dir().join("cache");
+        private_directory(0o700).create(&cache).unwrap();
+        drop(OpenOptions::new().write(true).create_new(true).open(cache.join("f")).unwrap());
+        fs::set_permissions(&cache, fs::Permissions::from_mode(0o000)).unwrap();
+        let receipt = workspace.wipe();
+        assert_eq!((receipt.verified, receipt.files_removed), (true, 7));
     }
 
     #[test]

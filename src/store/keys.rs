@@ -4,7 +4,7 @@
 //! its first byte; a key file that others can read is refused, not used with a warning; a key
 //! file appears whole or not at all.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -21,8 +21,14 @@ const MAX_FILE: u64 = 64 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// There is none.
-    #[error("there is no key file {0}; `qgis-secrets key new` makes one for a new store")]
+    #[error(
+        "there is no key file {}; restore it from its copy or name it with --key: without its key \
+         a store is lost", .0.display()
+    )]
     Missing(PathBuf),
+    /// Another process is about to change it.
+    #[error("another process is rotating the key {}; let it finish", .0.display())]
+    Busy(PathBuf),
     /// Others could read it.
     #[error("{} can be read by others (mode {:04o}); run: chmod 600 {}", .0.display(), .1, .0.display())]
     Readable(PathBuf, u32),
@@ -99,6 +105,7 @@ impl Keyring {
 
     /// Writes a new key file, 0600 in a directory that is made 0700; an existing one is refused.
     pub fn create(&self, path: &Path) -> Result<(), KeyError> {
+        let _lock = DirectoryLock::wait(path, TEMPORARY)?;
         let file = self.write_beside(path)?;
         file.persist_noclobber(path).map_err(|error| match error.error.kind() {
             io::ErrorKind::AlreadyExists => KeyError::Exists(path.into()),
@@ -108,7 +115,10 @@ impl Keyring {
     }
 
     /// Replaces a key file in one step: a reader sees the old one or the new one.
-    pub fn replace(&self, path: &Path) -> Result<(), KeyError> {
+    ///
+    /// `_lock` is on the file's directory: of two that read, advance and replace at the same time,
+    /// one would drop the other's new key, and with it all that was sealed to it.
+    pub fn replace(&self, path: &Path, _lock: &DirectoryLock) -> Result<(), KeyError> {
         let file = self.write_beside(path)?;
         file.persist(path).map_err(|error| KeyError::Io(path.into(), error.error))?;
         sync_directory(path)
@@ -119,7 +129,7 @@ impl Keyring {
         let directory = private_directory(path)?;
         // 0600 from its creation: tempfile's own default.
         let mut file = tempfile::Builder::new()
-            .prefix(".key-")
+            .prefix(TEMPORARY)
             .permissions(fs::Permissions::from_mode(0o600))
             .tempfile_in(directory)
             .map_err(io)?;
@@ -150,12 +160,16 @@ pub fn read_public(path: &Path) -> Result<PublicKey, KeyError> {
 }
 
 /// Refuses what others can read or somebody else owns. `metadata` is of the opened file.
+///
+/// One thing more is fine: a file of root's that a group may only read, which is how Kubernetes
+/// mounts a secret for a container that isn't root (`fsGroup`).
 pub fn check_private(path: &Path, metadata: &fs::Metadata) -> Result<(), KeyError> {
     let mode = metadata.mode() & 0o7777;
-    if mode & 0o077 != 0 {
+    let me = geteuid().as_raw();
+    let mounted = metadata.uid() == 0 && me != 0 && mode & 0o337 == 0;
+    if mode & 0o077 != 0 && !mounted {
         return Err(KeyError::Readable(path.into(), mode));
     }
-    let me = geteuid().as_raw();
     if metadata.uid() != me && metadata.uid() != 0 {
         return Err(KeyError::Owner(path.into(), metadata.uid(), me));
     }
@@ -174,6 +188,51 @@ pub fn private_directory(path: &Path) -> Result<&Path, KeyError> {
         .create(directory)
         .map_err(|error| KeyError::Io(directory.into(), error))?;
     Ok(directory)
+}
+
+/// The beginning of the names of key files that are not finished yet.
+const TEMPORARY: &str = ".key-";
+
+/// Held by the one process that may make or replace files of a directory. Ends with the process.
+#[derive(Debug)]
+pub struct DirectoryLock {
+    _directory: File,
+}
+
+impl DirectoryLock {
+    /// Waits for the lock on the directory of `path`, and takes away what a process that died
+    /// left behind: files whose names begin with `temporary`.
+    pub fn wait(path: &Path, temporary: &str) -> Result<Self, KeyError> {
+        let directory = File::open(private_directory(path)?);
+        let directory = directory.map_err(|error| KeyError::Io(path.into(), error))?;
+        directory.lock().map_err(|error| KeyError::Io(path.into(), error))?;
+        Self::sweep(path, temporary)?;
+        Ok(Self { _directory: directory })
+    }
+
+    /// Takes the lock for a rotation, or says that there is one going on.
+    pub fn try_for_rotation(path: &Path) -> Result<Self, KeyError> {
+        let directory = File::open(private_directory(path)?);
+        let directory = directory.map_err(|error| KeyError::Io(path.into(), error))?;
+        match directory.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(KeyError::Busy(path.into())),
+            Err(TryLockError::Error(error)) => return Err(KeyError::Io(path.into(), error)),
+        }
+        Self::sweep(path, TEMPORARY)?;
+        Ok(Self { _directory: directory })
+    }
+
+    fn sweep(path: &Path, temporary: &str) -> Result<(), KeyError> {
+        let io = |error| KeyError::Io(path.into(), error);
+        for entry in fs::read_dir(private_directory(path)?).map_err(io)? {
+            let entry = entry.map_err(io)?;
+            if entry.file_name().as_encoded_bytes().starts_with(temporary.as_bytes()) {
+                fs::remove_file(entry.path()).map_err(io)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 fn read_private(path: &Path) -> Result<Zeroizing<String>, KeyError> {

@@ -105,7 +105,10 @@ pub enum StoreError {
     #[error("the store {} is of version {}, and this program knows up to {VERSION}; update it", .0.display(), .1)]
     Newer(PathBuf, i64),
     /// The key is not the store's.
-    #[error("the key {have} is not the one that the store {} is sealed to ({want})", path.display())]
+    #[error(
+        "the key {have} is not the one that the store {} is sealed to ({want}); name the right key \
+         file with --key", path.display()
+    )]
     OtherKey {
         /// The store.
         path: PathBuf,

@@ -22,6 +22,9 @@ use super::seal::{self, KeyId, OpenError, PublicKey};
 /// How long to wait for another process's transaction.
 const BUSY: Duration = Duration::from_secs(5);
 
+/// The beginning of the names of stores that are not finished yet.
+const TEMPORARY: &str = ".store-";
+
 const COLUMNS: &str =
     "level, owner, user, kind, key, id, sensitive, created_at, created_by, key_id";
 
@@ -74,9 +77,10 @@ impl Store {
     /// and one that dies meanwhile leaves none.
     pub fn create(path: &Path, key: &PublicKey) -> Result<Self, StoreError> {
         let io = |error| StoreError::from(keys::KeyError::Io(path.into(), error));
+        let _lock = keys::DirectoryLock::wait(path, TEMPORARY)?;
         let directory = keys::private_directory(path)?;
         let file = tempfile::Builder::new()
-            .prefix(".store-")
+            .prefix(TEMPORARY)
             .permissions(fs::Permissions::from_mode(0o600))
             .tempfile_in(directory)
             .map_err(io)?;
@@ -116,6 +120,16 @@ impl Store {
     /// The key that the store is sealed to.
     pub fn recipient(&self) -> Result<KeyId, StoreError> {
         recipient(&self.connection).map_err(|error| self.translate(error))
+    }
+
+    /// Refuses a key ring that doesn't hold the store's key; returns that key's id.
+    pub fn check_keys(&self, keys: &Keyring) -> Result<KeyId, StoreError> {
+        let want = self.recipient()?;
+        if keys.find(&want).is_some() {
+            return Ok(want);
+        }
+        let have = keys.current().public().id().clone();
+        Err(StoreError::OtherKey { path: self.path.clone(), have, want })
     }
 
     /// The rows of `owners`: what a job may get, and nothing else is read.

@@ -4,10 +4,11 @@
 //! runner's child, however it tried to get away; ending the children until there are none ends
 //! them all.
 
-#![expect(unsafe_code, reason = "pidfd_open, which nix has no function for")]
+#![expect(unsafe_code, reason = "pidfd_open and waitid, which nix doesn't have or has too narrow")]
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io;
 use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,6 @@ use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
 use nix::unistd::Pid;
 
 /// How long killed processes may take to go: one that hangs in the kernel cannot be waited for.
@@ -51,27 +51,17 @@ impl Tree {
     /// Makes the calling process the subreaper of all that it will start.
     pub fn adopt() -> Result<Self, Errno> {
         prctl::set_child_subreaper(true)?;
-        Ok(Self { strangers: children().into_iter().collect() })
+        Ok(Self { strangers: children().unwrap_or_default().into_iter().collect() })
     }
 
     /// Reaps every child that has ended but `leader`. Returns how the leader ended, if it did; it
     /// stays unreaped, so that its group's number can't be given to anyone else.
     pub fn reap(&self, leader: Pid) -> Option<Exit> {
         loop {
-            let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
-            match waitid(Id::All, flags) {
-                Ok(WaitStatus::Exited(pid, code)) if pid == leader => {
-                    return Some(Exit::Code(code));
-                }
-                Ok(WaitStatus::Signaled(pid, signal, _)) if pid == leader => {
-                    return Some(Exit::Signal(signal as i32));
-                }
-                Ok(WaitStatus::Exited(pid, _) | WaitStatus::Signaled(pid, ..)) => {
-                    // Ended already: this cannot block.
-                    let _ = waitpid(pid, None);
-                }
-                Err(Errno::EINTR) => {}
-                Ok(_) | Err(_) => return None,
+            match look() {
+                Look::Ended(pid, exit) if pid == leader => return Some(exit),
+                Look::Ended(pid, _) => reap_ended(pid),
+                Look::Running | Look::Nobody => return None,
             }
         }
     }
@@ -81,28 +71,81 @@ impl Tree {
         // The group first, in one step. ESRCH: nobody but the unreaped leader.
         let group = Pid::from_raw(-leader.as_raw());
         let _ = kill(group, Signal::SIGKILL);
-        let _ = waitpid(leader, None);
-        let mut seen = BTreeSet::new();
+        reap_ended(leader);
+        let mut killed = BTreeSet::new();
         let started = Instant::now();
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         loop {
+            // What has ended by itself is no survivor.
+            while let Look::Ended(pid, _) = look() {
+                reap_ended(pid);
+            }
+            let Ok(children) = children() else {
+                // Without /proc nobody can be found; the kernel still says whether there is one.
+                let left = u32::from(look() != Look::Nobody);
+                return Ended { killed: count(killed.len()), left };
+            };
             let left: Vec<Pid> =
-                children().into_iter().filter(|pid| !self.strangers.contains(pid)).collect();
+                children.into_iter().filter(|pid| !self.strangers.contains(pid)).collect();
             if left.is_empty() || started.elapsed() > PATIENCE {
-                let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-                return Ended { killed: count(seen.len()), left: count(left.len()) };
+                return Ended { killed: count(killed.len()), left: count(left.len()) };
             }
             for pid in left {
                 // Counted once, though it may take a while to go. ESRCH cannot happen: nobody
                 // but us reaps it.
                 if kill(pid, Signal::SIGKILL).is_ok() {
-                    seen.insert(pid);
+                    killed.insert(pid);
                 }
                 if await_end(pid, PATIENCE.saturating_sub(started.elapsed())) {
-                    let _ = waitpid(pid, None);
+                    reap_ended(pid);
                 }
             }
         }
     }
+}
+
+/// What there is among the children.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// This one has ended, and waits to be reaped.
+    Ended(Pid, Exit),
+    /// There are some, and none has ended.
+    Running,
+    /// There are none.
+    Nobody,
+}
+
+/// Looks for a child that has ended, without reaping it and without waiting.
+///
+/// Not by nix: its `waitid` takes a child that a real-time signal ended for an error.
+fn look() -> Look {
+    loop {
+        // SAFETY: the kernel fills the structure, whose zeros are valid; the flags ask for ended
+        // children only, so that the fields read below are those that are set.
+        let (result, pid, code, status) = unsafe {
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            let flags = libc::WEXITED | libc::WNOHANG | libc::WNOWAIT;
+            let result = libc::waitid(libc::P_ALL, 0, &raw mut info, flags);
+            (result, info.si_pid(), info.si_code, info.si_status())
+        };
+        return match (result, pid) {
+            (-1, _) if Errno::last() == Errno::EINTR => continue,
+            (-1, _) => Look::Nobody,
+            (_, 0) => Look::Running,
+            (_, pid) if code == libc::CLD_EXITED => {
+                Look::Ended(Pid::from_raw(pid), Exit::Code(status))
+            }
+            (_, pid) => Look::Ended(Pid::from_raw(pid), Exit::Signal(status)),
+        };
+    }
+}
+
+/// Reaps a child that has ended or was killed.
+fn reap_ended(pid: Pid) {
+    // SAFETY: a null status is allowed. By libc for the same reason as in `look`.
+    while unsafe { libc::waitpid(pid.as_raw(), std::ptr::null_mut(), 0) } == -1
+        && Errno::last() == Errno::EINTR
+    {}
 }
 
 /// Waits until the child `pid` has ended, for `limit` at most; says whether it has.
@@ -122,16 +165,12 @@ fn await_end(pid: Pid, limit: Duration) -> bool {
 }
 
 /// The children of the calling process, whatever thread started them: proc_pid_task(5).
-fn children() -> Vec<Pid> {
-    let Ok(tasks) = fs::read_dir("/proc/self/task") else { return Vec::new() };
-    tasks
-        .flatten()
-        .filter_map(|task| fs::read_to_string(task.path().join("children")).ok())
-        .flat_map(|list| {
-            list.split_ascii_whitespace()
-                .filter_map(|pid| pid.parse().ok())
-                .map(Pid::from_raw)
-                .collect::<Vec<_>>()
-        })
-        .collect()
+fn children() -> io::Result<Vec<Pid>> {
+    let mut children = Vec::new();
+    for task in fs::read_dir("/proc/self/task")? {
+        let list = fs::read_to_string(task?.path().join("children"))?;
+        let pids = list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok());
+        children.extend(pids.map(Pid::from_raw));
+    }
+    Ok(children)
 }

@@ -8,31 +8,27 @@ pub mod remove;
 use clap::Subcommand;
 
 use super::output;
+use crate::backend::BackendError;
 use crate::error::Error;
 use crate::pgservice::Service;
 use crate::secret::{Level, Owner, SecretId};
 use crate::settings::Settings;
 use crate::store::{KeyError, Keyring, NewSecret, PublicKey, Store, StoreError, keys};
 
-/// Commands on secrets. There is none that shows a value or edits one.
+/// Commands on secrets. There is none that shows a value or edits one. Each variant's help is that
+/// of its arguments.
 #[derive(Debug, Subcommand)]
-pub enum SecretCommand {
-    /// Add an environment variable; its value comes from standard input, a file or a prompt
+pub(super) enum SecretCommand {
     Add(add::AddArgs),
-    /// Add a PostgreSQL service
     AddService(add::AddServiceArgs),
-    /// Add all of a pg_service.conf or a .env file, after a preview
     Import(import::ImportArgs),
-    /// List secrets, without their values
     List(list::ListArgs),
-    /// Remove a secret, and say what becomes effective instead
     Remove(remove::RemoveArgs),
-    /// Remove everything of a project, an organization or a user
     Purge(remove::PurgeArgs),
 }
 
 /// Runs one of them; returns the exit code.
-pub fn run(settings: &Settings, command: SecretCommand) -> Result<u8, Error> {
+pub(super) fn run(settings: &Settings, command: SecretCommand) -> Result<u8, Error> {
     match command {
         SecretCommand::Add(args) => add::add(settings, args),
         SecretCommand::AddService(args) => add::add_service(settings, args),
@@ -49,11 +45,12 @@ fn store(
     secrets: &[NewSecret],
     replace: bool,
 ) -> Result<Vec<SecretId>, Error> {
+    let rotated = |error: &Error| {
+        matches!(error, Error::Backend(BackendError::Store(StoreError::OtherKey { .. })))
+    };
     match open_and_add(settings, secrets, replace) {
         // The key was rotated between our two reads: the key file holds the new one by now.
-        Err(Error::Backend(crate::backend::BackendError::Store(StoreError::OtherKey {
-            ..
-        }))) => open_and_add(settings, secrets, replace),
+        Err(error) if rotated(&error) => open_and_add(settings, secrets, replace),
         result => result,
     }
 }
@@ -63,33 +60,37 @@ fn open_and_add(
     secrets: &[NewSecret],
     replace: bool,
 ) -> Result<Vec<SecretId>, Error> {
-    let key = public_key(settings)?;
-    let mut store = open_or_create(settings, &key)?;
+    let (mut store, key) = if let Some(path) = &settings.store.public_key {
+        let key = keys::read_public(path)?;
+        (open_or_create(settings, &key)?, key)
+    } else {
+        let keys = keyring(settings)?;
+        let store = open_or_create(settings, keys.current().public())?;
+        // In the middle of a rotation the file holds two keys, and the store says which one counts.
+        let recipient = store.check_keys(&keys)?;
+        let key = keys.find(&recipient).unwrap_or(keys.current()).public().clone();
+        (store, key)
+    };
     Ok(store.add(secrets, &key, replace)?)
 }
 
-/// The key that new values are sealed to; made with the store, if neither is there.
-fn public_key(settings: &Settings) -> Result<PublicKey, Error> {
+/// The key file's keys; made with the store, if neither is there.
+fn keyring(settings: &Settings) -> Result<Keyring, Error> {
     let files = &settings.store;
-    if let Some(path) = &files.public_key {
-        return Ok(keys::read_public(path)?);
-    }
     match Keyring::read(&files.key) {
         Err(KeyError::Missing(_)) if !files.path.exists() => {
             let keys = Keyring::generate();
             match keys.create(&files.key) {
                 Ok(()) => {
                     note_key(settings);
-                    Ok(keys.current().public().clone())
+                    Ok(keys)
                 }
                 // Another `secret add` made it at the same time.
-                Err(KeyError::Exists(_)) => {
-                    Ok(Keyring::read(&files.key)?.current().public().clone())
-                }
+                Err(KeyError::Exists(_)) => Ok(Keyring::read(&files.key)?),
                 Err(error) => Err(error.into()),
             }
         }
-        keys => Ok(keys?.current().public().clone()),
+        keys => Ok(keys?),
     }
 }
 
