@@ -1,8 +1,8 @@
 //! The grammar of `.env` files, read strictly.
 //!
-//! Invariant: what is accepted means the same to every common reader of such files; where they
-//! differ (a bare `$`, a blank around `=`, a `#` inside), the line is refused with the way to write
-//! it so that they don't.
+//! Invariant: no value is guessed at. Where the common readers of such files differ most (a bare
+//! `$`, a blank around `=`, a `#` inside), the line is refused with the way to write it instead;
+//! nothing is ever replaced by a variable of the environment.
 //!
 //! A line is empty, a comment that begins with `#`, or `NAME=value`, with `export ` before it or
 //! not. A value is bare, or in single quotes (taken as it is), or in double quotes (`\n`, `\r`,
@@ -20,19 +20,30 @@ pub struct Refused {
     pub problem: &'static str,
 }
 
+/// A variable of a file.
+#[derive(Debug)]
+pub struct Variable {
+    /// Where it begins, from 1.
+    pub line: usize,
+    /// Letters, digits and `_`.
+    pub name: String,
+    /// Its value.
+    pub value: Value,
+}
+
 /// Reads a file's variables, in their order.
-pub fn parse(text: &[u8]) -> Result<Vec<(String, Value)>, Refused> {
+pub fn parse(text: &[u8]) -> Result<Vec<Variable>, Refused> {
     let text = std::str::from_utf8(text)
         .map_err(|_| Refused { line: 1, problem: "the file is not UTF-8 text" })?;
     let mut reader = Reader { rest: text.trim_start_matches('\u{feff}'), line: 1 };
-    let mut variables: Vec<(String, Value)> = Vec::new();
+    let mut variables: Vec<Variable> = Vec::new();
     while !reader.rest.is_empty() {
         let line = reader.line;
         if let Some((name, value)) = reader.entry()? {
-            if variables.iter().any(|(earlier, _)| *earlier == name) {
+            if variables.iter().any(|earlier| earlier.name == name) {
                 return Err(Refused { line, problem: "the variable stands twice in the file" });
             }
-            variables.push((name, value));
+            variables.push(Variable { line, name, value });
         }
     }
     Ok(variables)
@@ -156,7 +167,7 @@ mod tests {
     fn read(text: &str) -> Result<Vec<(String, String)>, Refused> {
         let text_of = |value: &Value| String::from_utf8(value.expose().to_vec()).unwrap();
         let variables = parse(text.as_bytes())?;
-        Ok(variables.iter().map(|(name, value)| (name.clone(), text_of(value))).collect())
+        Ok(variables.iter().map(|v| (v.name.clone(), text_of(&v.value))).collect())
     }
 
     #[test]

@@ -153,11 +153,6 @@ impl Environment {
         self.strings.values()
     }
 
-    /// The names, ordered.
-    pub fn names(&self) -> impl Iterator<Item = &OsStr> {
-        self.strings.keys().map(OsString::as_os_str)
-    }
-
     /// The value of one variable that is not a secret, for the runner's own look-ups.
     pub fn plain(&self, name: &str) -> Option<OsString> {
         let string = self.strings.get(OsStr::new(name))?.expose();

@@ -54,7 +54,7 @@ pub enum Error {
     #[error(transparent)]
     Settings(#[from] InvalidSettings),
     /// The descriptor's content.
-    #[error("the job descriptor: {0}")]
+    #[error("the job: {0}")]
     Job(#[from] InvalidJob),
     /// The descriptor's file.
     #[error("the job descriptor {0} cannot be read: {1}")]

@@ -11,6 +11,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -20,7 +21,7 @@ use crate::containment::{Receipt, Workspace};
 use crate::environment;
 use crate::error::{Error, run_exit_code};
 use crate::http::{self, Endpoint};
-use crate::job::{Job, Policy};
+use crate::job::{Invocation, Job, Policy};
 use crate::pgservice::{self, Service};
 use crate::precedence::{self, Resolution};
 use crate::report::{self, Containment, Outcome, Report};
@@ -39,7 +40,7 @@ pub enum Source {
     /// A descriptor at an `http` or `https` address.
     Url(String),
     /// No descriptor: the command line says it all.
-    Given(Box<Job>),
+    Invocation(Box<Invocation>),
 }
 
 /// A run that is over.
@@ -63,16 +64,12 @@ pub async fn run(
     parent: Vec<(OsString, OsString)>,
 ) -> Ended {
     let mut report = Report::begin(backend.name());
-    let mut wiped = true;
-    let result = match Signals::listen() {
-        Ok(mut signals) => {
-            stages(settings, source, backend, parent, &mut signals, &mut report).await
-        }
+    let mut signals = Signals::listen();
+    let result = match &mut signals {
+        Ok(signals) => stages(settings, source, backend, parent, signals, &mut report).await,
         Err(error) => Err(Error::Setup(format!("signal handlers: {error}"))),
     };
-    if let Some(receipt) = &report.wipe {
-        wiped = receipt.verified;
-    }
+    let wiped = report.wipe.as_ref().is_none_or(|receipt| receipt.verified);
     let (outcome, failure) = match result {
         Ok(outcome) => (outcome, None),
         Err(error) => {
@@ -83,7 +80,19 @@ pub async fn run(
     let exit_code =
         run_exit_code(&outcome, failure.as_ref(), wiped, settings.supervision.exit_codes);
     report.end(outcome, exit_code);
-    publish(settings, &report).await;
+    if let Some(path) = &settings.report.file
+        && let Err(error) = report::write(&report, path)
+    {
+        tracing::error!(%error, "the report is lost");
+    }
+    match &mut signals {
+        // Who wants the runner to end doesn't wait for an address that doesn't answer.
+        Ok(signals) => tokio::select! {
+            () = post(settings, &report) => {}
+            _ = signals.order() => keep(settings, &report, "the runner was told to end"),
+        },
+        Err(_) => post(settings, &report).await,
+    }
     Ended { report, failure, exit_code }
 }
 
@@ -110,7 +119,8 @@ async fn stages(
         } => prepared?,
     };
 
-    let Launch { workspace, command } = materialise(settings, &job, resolved, parent)?;
+    let Launch { workspace, command } = materialise(settings, &job, &resolved, parent)?;
+    drop(resolved);
     clock.lap("materialise", report);
     let memory = workspace.on_memory();
     report.containment = Some(Containment { workspace: if memory { "memory" } else { "disk" } });
@@ -145,14 +155,13 @@ async fn stages(
 pub async fn pull(settings: &Settings, source: Source) -> Result<Job, Error> {
     let limit = settings.job.max_bytes;
     let text = match source {
-        Source::Given(job) => return Ok(*job),
-        Source::File(path) => {
-            let name = path.display().to_string();
-            let file = std::fs::File::open(&path);
-            let file = file.map_err(|error| Error::JobFile(name.clone(), error))?;
-            read(file, name, limit)?
+        Source::Invocation(invocation) => {
+            return Ok(Job::from_invocation(*invocation, job_policy(settings))?);
         }
-        Source::Stdin => read(std::io::stdin().lock(), "on standard input".into(), limit)?,
+        Source::File(path) if path.is_file() => read_file(&path, limit)?,
+        // A pipe may never end. On a thread of its own it keeps neither signals nor the end waiting.
+        Source::File(path) => apart(move || read_file(&path, limit)).await?,
+        Source::Stdin => apart(move || read_stdin(limit)).await?,
         Source::Url(url) => {
             let token = settings.job.token_file.as_deref().map(read_token).transpose()?;
             let deadline = settings.job.deadline;
@@ -177,11 +186,30 @@ pub fn job_policy(settings: &Settings) -> Policy<'_> {
 pub fn read_token(path: &Path) -> Result<Value, Error> {
     let fault = |error| Error::TokenFile(path.display().to_string(), error);
     let large = || fault(std::io::Error::other("larger than 64 KiB"));
-    let file = std::fs::File::open(path).map_err(fault)?;
+    let file = File::open(path).map_err(fault)?;
     let text = ValueBuf::read(file, 64 * 1024).map_err(fault)?.ok_or_else(large)?;
     let mut token = ValueBuf::new();
     token.push(text.as_slice().trim_ascii());
     Ok(token.finish())
+}
+
+async fn apart(
+    read: impl FnOnce() -> Result<Value, Error> + Send + 'static,
+) -> Result<Value, Error> {
+    let read = tokio::task::spawn_blocking(read).await;
+    read.unwrap_or_else(|error| Err(Error::Setup(format!("reading the job descriptor: {error}"))))
+}
+
+fn read_file(path: &Path, limit: usize) -> Result<Value, Error> {
+    let name = path.display().to_string();
+    match File::open(path) {
+        Ok(file) => read(file, name, limit),
+        Err(error) => Err(Error::JobFile(name, error)),
+    }
+}
+
+fn read_stdin(limit: usize) -> Result<Value, Error> {
+    read(std::io::stdin().lock(), "on standard input".into(), limit)
 }
 
 fn read(source: impl std::io::Read, name: String, limit: usize) -> Result<Value, Error> {
@@ -218,7 +246,7 @@ async fn resolve(
     for Revealed { name, value, .. } in revealed? {
         match name.kind {
             Kind::Envvar => resolved.variables.push((name.key, value)),
-            Kind::Pgservice => resolved.services.push(service(name, &value)?),
+            Kind::Pgservice => resolved.services.push(service(&name, &value)?),
         }
     }
     Ok(resolved)
@@ -232,7 +260,7 @@ pub async fn plan(job: &Job, backend: &mut impl Backend) -> Result<Resolution, E
 
 /// Parsed again, though it was checked when it was added: the file is read by libpq as a whole,
 /// and one bad section would break those behind it.
-fn service(name: Name, value: &Value) -> Result<Service, Error> {
+fn service(name: &Name, value: &Value) -> Result<Service, Error> {
     let service = Service::parse(value.expose())
         .map_err(|rejected| Error::StoredService(name.clone(), rejected))?;
     if service.name() == name.key {
@@ -252,7 +280,7 @@ struct Launch {
 fn materialise(
     settings: &Settings,
     job: &Job,
-    resolved: Resolved,
+    resolved: &Resolved,
     parent: Vec<(OsString, OsString)>,
 ) -> Result<Launch, Error> {
     if let Some(directory) = job.working_dir.as_deref().filter(|directory| !directory.is_dir()) {
@@ -297,16 +325,7 @@ async fn announce(settings: &Settings, report: Report) -> std::convert::Infallib
     std::future::pending().await
 }
 
-/// Gives the finished report to everybody who wants it. A failure changes no exit code.
-async fn publish(settings: &Settings, report: &Report) {
-    if let Some(path) = &settings.report.file
-        && let Err(error) = report::write(report, path)
-    {
-        tracing::error!(%error, "the report is lost");
-    }
-    post(settings, report).await;
-}
-
+/// POSTs a report, or keeps it. A failure changes no exit code.
 async fn post(settings: &Settings, report: &Report) {
     let Some(url) = &settings.report.url else { return };
     let token = settings.report.token_file.as_deref().map(read_token).transpose();
@@ -317,7 +336,15 @@ async fn post(settings: &Settings, report: &Report) {
             .map_err(|error| error.to_string()),
         Err(error) => Err(error.to_string()),
     };
-    let Err(error) = delivered else { return };
+    if let Err(error) = delivered {
+        keep(settings, report, &error);
+    }
+}
+
+fn keep(settings: &Settings, report: &Report, error: &str) {
+    if settings.report.url.is_none() {
+        return;
+    }
     match report::keep(report, &settings.report.undelivered) {
         Ok(path) => tracing::error!(error, kept = %path.display(), "the report was kept"),
         Err(lost) => tracing::error!(error, %lost, "the report is lost"),

@@ -163,7 +163,7 @@ impl fmt::Display for Place {
 
 /// The part of a project that has variables of its own.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(tag = "kind", rename_all = "lowercase")]
 pub enum Scope {
     /// None in particular.
     Project,

@@ -142,10 +142,12 @@ impl FromStr for Name {
     fn from_str(text: &str) -> Result<Self, UnknownWord> {
         let expected = UnknownWord("a secret's name: envvar:NAME or pgservice:NAME");
         match text.split_once(':') {
-            Some((kind, key)) if !key.is_empty() => match kind.parse() {
-                Ok(kind) => Ok(Self { kind, key: key.to_owned() }),
-                Err(_) => Err(expected),
-            },
+            Some((kind, key)) if !key.is_empty() && !key.contains(char::is_control) => {
+                match kind.parse() {
+                    Ok(kind) => Ok(Self { kind, key: key.to_owned() }),
+                    Err(_) => Err(expected),
+                }
+            }
             _ => Err(expected),
         }
     }
@@ -449,7 +451,7 @@ mod tests {
     fn names_round_trip_and_keep_colons_in_the_key() {
         assert_eq!("pgservice:a:b".parse::<Name>().unwrap(), Name::pgservice("a:b"));
         assert_eq!(Name::envvar("API_KEY").to_string(), "envvar:API_KEY");
-        for bad in ["API_KEY", "envvar:", "file:x", ":x", ""] {
+        for bad in ["API_KEY", "envvar:", "file:x", ":x", "", "pgservice:a\x1b"] {
             assert!(bad.parse::<Name>().is_err(), "{bad}");
         }
     }

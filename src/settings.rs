@@ -245,6 +245,10 @@ impl Settings {
                 return Err(InvalidSettings::Value("workspace.path", problem));
             }
         }
+        let is_url = |url: &String| url.starts_with("https://") || url.starts_with("http://");
+        if report.url.as_ref().is_some_and(|url| !is_url(url)) {
+            return Err(InvalidSettings::Value("report.url", "is no http:// or https:// URL"));
+        }
         Ok(Self {
             file: source.map(|(path, _)| path.into()),
             job: Job {

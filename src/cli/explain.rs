@@ -12,7 +12,7 @@ use super::output::{self, BAD, BOLD, DIM, GOOD, Table, WARN};
 use super::{block_on, run};
 use crate::backend::Embedded;
 use crate::error::{Error, MISSING};
-use crate::job::{Identity, Invocation, Job};
+use crate::job::{Identity, Invocation};
 use crate::pipeline::{self, Source};
 use crate::precedence::{Resolution, Winner};
 use crate::qgis_project;
@@ -60,7 +60,7 @@ impl ExplainArgs {
 pub fn explain(settings: &Settings, args: ExplainArgs) -> Result<u8, Error> {
     let source = match (args.job, args.identity.identity()) {
         (Some(job), _) => run::source(job),
-        (None, Some(identity)) => Source::Given(Box::new(would_be(identity, settings)?)),
+        (None, Some(identity)) => Source::Invocation(Box::new(would_be(identity))),
         (None, None) if args.identity.is_empty() => {
             return Err(Error::Usage("name a job descriptor, or a project with -P".into()));
         }
@@ -96,17 +96,10 @@ pub fn explain(settings: &Settings, args: ExplainArgs) -> Result<u8, Error> {
     Ok(code)
 }
 
-/// A job of which only the identity matters.
-fn would_be(identity: Identity, settings: &Settings) -> Result<Job, Error> {
-    let policy = crate::job::Policy { free_commands: true, ..pipeline::job_policy(settings) };
-    let invocation = Invocation {
-        identity,
-        command: vec!["true".into()],
-        timeout: None,
-        grace: None,
-        require: Vec::new(),
-    };
-    Ok(Job::from_invocation(invocation, policy)?)
+/// A job of which only the identity matters; it never runs.
+fn would_be(identity: Identity) -> Invocation {
+    let command = vec!["true".into()];
+    Invocation { identity, command, timeout: None, grace: None, require: Vec::new() }
 }
 
 #[derive(Serialize)]

@@ -13,7 +13,7 @@ use crate::store::{Keyring, Store};
 const BATCH: u32 = 500;
 
 /// Commands on the key.
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Copy, Debug, Subcommand)]
 pub enum KeyCommand {
     /// Make a key, and an empty store that is sealed to it
     New,

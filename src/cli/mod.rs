@@ -19,7 +19,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
 
-use crate::error::{Error, USAGE};
+use crate::error::{DISTINCT, Error, USAGE};
 use crate::settings::Settings;
 use args::Global;
 
@@ -67,12 +67,18 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => return usage(&error),
     };
     log_to_stderr(cli.global.log);
+    // For what fails before the settings are known.
+    let distinct = match &cli.command {
+        Command::Run(args) => args.distinct(),
+        Command::Exec(args) => args.distinct(),
+        _ => false,
+    };
     match dispatch(cli) {
         Ok(code) => ExitCode::from(code),
         Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             output::error(&error);
-            ExitCode::from(error.exit_code())
+            ExitCode::from(if distinct { DISTINCT } else { error.exit_code() })
         }
     }
 }
@@ -94,8 +100,8 @@ fn dispatch(Cli { global, command }: Cli) -> Result<u8, Error> {
 /// clap's own exit code is 2, which says nothing in the table of codes.
 fn usage(error: &clap::Error) -> ExitCode {
     if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidArg)
-        && error.kind() == ErrorKind::UnknownArgument
-        && !word.starts_with('-')
+        && (error.kind() == ErrorKind::TooManyValues
+            || error.kind() == ErrorKind::UnknownArgument && !word.starts_with('-'))
     {
         // Somebody may have typed a value here; clap would print it.
         output::error(&Error::Usage(
@@ -130,7 +136,10 @@ fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Error> {
         .enable_all()
         .build()
         .map_err(|error| Error::Setup(format!("async runtime: {error}")))?;
-    Ok(runtime.block_on(future))
+    let result = runtime.block_on(future);
+    // A name that is being looked up would keep the runtime until the resolver gives up.
+    runtime.shutdown_background();
+    Ok(result)
 }
 
 #[cfg(test)]

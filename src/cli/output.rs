@@ -51,7 +51,13 @@ pub fn warning(text: &str) {
 
 /// The line that ends a failed command: `error[kind]: message`.
 pub fn error(error: &Error) {
-    note(&format!("{BAD}error[{}]:{BAD:#} {error}", error.kind()));
+    let message = harmless(&error.to_string());
+    note(&format!("{BAD}error[{}]:{BAD:#} {message}", error.kind()));
+}
+
+/// Text from outside cannot move the cursor or paint: control characters are replaced.
+pub fn harmless(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// Whether the reader of our output went away, as `head` does.
@@ -100,7 +106,8 @@ impl Table {
         Self { header: header.into(), rows: Vec::new() }
     }
 
-    /// Appends a row.
+    /// Appends a row. Text from outside has gone through [`harmless`], or cannot hold anything
+    /// else by its type.
     pub fn row(&mut self, cells: impl Into<Vec<String>>) {
         self.rows.push(cells.into());
     }
@@ -116,7 +123,7 @@ impl Table {
         let line = |cells: &[String]| {
             let mut line = String::new();
             for (index, cell) in cells.iter().enumerate() {
-                line.push_str(&printable(cell));
+                line.push_str(cell);
                 if index + 1 < columns {
                     let fill = widths[index].saturating_sub(shown(cell)) + 2;
                     line.extend(std::iter::repeat_n(' ', fill));
@@ -139,11 +146,6 @@ fn shown(cell: &str) -> usize {
     anstream::adapter::strip_str(cell).map(|part| part.chars().count()).sum()
 }
 
-/// A name from outside cannot move the cursor: control characters but our own styles go.
-fn printable(cell: &str) -> String {
-    cell.chars().map(|c| if c.is_control() && c != '\x1b' { '\u{fffd}' } else { c }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,8 +154,8 @@ mod tests {
     fn columns_align_whatever_is_in_them() {
         let mut table = Table::new(["NAME", "FROM"]);
         table.row(["envvar:Ä".to_owned(), "project".to_owned()]);
-        table.row([format!("{GOOD}x{GOOD:#}"), "y\n".to_owned()]);
+        table.row([format!("{GOOD}x{GOOD:#}"), harmless("y\x1b[2J\n")]);
         let plain = anstream::adapter::strip_str(&table.render()).to_string();
-        assert_eq!(plain, "NAME      FROM\nenvvar:Ä  project\nx         y\u{fffd}\n");
+        assert_eq!(plain, "NAME      FROM\nenvvar:Ä  project\nx         y\u{fffd}[2J\u{fffd}\n");
     }
 }

@@ -9,7 +9,7 @@ use super::args::{ExitCodesArg, Global, IdentityArgs};
 use super::{block_on, output};
 use crate::backend::Embedded;
 use crate::error::Error;
-use crate::job::{Invocation, Job};
+use crate::job::Invocation;
 use crate::pipeline::{self, Source};
 use crate::secret::Name;
 use crate::settings::{Overrides, Settings};
@@ -50,7 +50,7 @@ pub struct ExecArgs {
     #[command(flatten)]
     identity: IdentityArgs,
     /// End the job after this many seconds
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = some_seconds)]
     timeout: Option<Duration>,
     /// From the order to end to the kill, in seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
@@ -77,6 +77,11 @@ struct EndArgs {
 }
 
 impl RunArgs {
+    /// Whether the command line says `--exit-codes distinct`.
+    pub fn distinct(&self) -> bool {
+        self.end.distinct()
+    }
+
     /// What the options mean for the settings.
     pub fn overrides(&self, global: &Global) -> Overrides {
         Overrides { token_file: self.token_file.clone(), ..self.end.overrides(global) }
@@ -84,6 +89,11 @@ impl RunArgs {
 }
 
 impl ExecArgs {
+    /// Whether the command line says `--exit-codes distinct`.
+    pub fn distinct(&self) -> bool {
+        self.end.distinct()
+    }
+
     /// What the options mean for the settings.
     pub fn overrides(&self, global: &Global) -> Overrides {
         self.end.overrides(global)
@@ -91,6 +101,10 @@ impl ExecArgs {
 }
 
 impl EndArgs {
+    fn distinct(&self) -> bool {
+        self.exit_codes == Some(ExitCodesArg::Distinct)
+    }
+
     fn overrides(&self, global: &Global) -> Overrides {
         Overrides {
             report: self.report.clone(),
@@ -117,8 +131,7 @@ pub fn exec(settings: &Settings, args: ExecArgs) -> Result<u8, Error> {
         grace: args.grace,
         require: args.require,
     };
-    let made = Job::from_invocation(invocation, pipeline::job_policy(settings))?;
-    job(settings, Source::Given(Box::new(made)))
+    job(settings, Source::Invocation(Box::new(invocation)))
 }
 
 /// What an argument JOB means.
@@ -144,6 +157,13 @@ fn job(settings: &Settings, source: Source) -> Result<u8, Error> {
         output::note(&format!("the wipe failed: {problem}"));
     }
     Ok(ended.exit_code)
+}
+
+fn some_seconds(text: &str) -> Result<Duration, String> {
+    seconds(text).and_then(|timeout| match timeout {
+        Duration::ZERO => Err("a timeout of 0 would end every job".into()),
+        timeout => Ok(timeout),
+    })
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

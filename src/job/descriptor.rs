@@ -142,10 +142,13 @@ impl<'de> Deserialize<'de> for UniqueMap {
 /// Parses the text. See [`InvalidJob::Syntax`] and [`InvalidJob::Shape`] for the errors.
 pub(super) fn parse(text: &[u8]) -> Result<Descriptor, InvalidJob> {
     // serde would read an array as the members in their order.
-    if let Some(other) = text.iter().find(|b| !b.is_ascii_whitespace()).filter(|b| **b != b'{') {
-        let column = text.iter().position(|b| b == other).map_or(1, |at| at + 1);
+    if let Some(at) =
+        text.iter().position(|b| !b.is_ascii_whitespace()).filter(|at| text[*at] != b'{')
+    {
+        let line = text[..at].iter().filter(|b| **b == b'\n').count() + 1;
+        let column = at - text[..at].iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1) + 1;
         let problem = "a descriptor is a JSON object";
-        return Err(InvalidJob::Syntax { line: 1, column, problem });
+        return Err(InvalidJob::Syntax { line, column, problem });
     }
     let mut json = serde_json::Deserializer::from_slice(text);
     let read = serde_path_to_error::deserialize(&mut json)
@@ -167,14 +170,27 @@ pub(super) fn parse(text: &[u8]) -> Result<Descriptor, InvalidJob> {
                     problem: "a character that JSON doesn't allow here",
                 }
             }
-            serde_json::error::Category::Data => InvalidJob::Shape {
-                line,
-                column,
-                path: plain(path),
-                problem: without_values(&error.to_string()),
+            // A later version may have other keys: its number says more than the first of them.
+            serde_json::error::Category::Data => match later_version(text) {
+                Some(version) => InvalidJob::Version(version),
+                None => InvalidJob::Shape {
+                    line,
+                    column,
+                    path: plain(path),
+                    problem: without_values(&error.to_string()),
+                },
             },
         }
     })
+}
+
+fn later_version(text: &[u8]) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Versioned {
+        version: u64,
+    }
+    let Versioned { version } = serde_json::from_slice(text).ok()?;
+    (version > u64::from(super::VERSION)).then_some(version)
 }
 
 /// A path whose keys are plain names; any other could hold whatever somebody pasted.

@@ -94,7 +94,8 @@ fn every_fault_has_its_message() {
         (format!("{MINIMAL} x"), "not valid JSON at line 2, column 25"),
         (MINIMAL[..40].to_owned(), "the text ends in the middle"),
         (String::new(), "the text ends in the middle"),
-        (" [1]".to_owned(), "line 1, column 2: a descriptor is a JSON object"),
+        ("\n\n  [1]".to_owned(), "line 3, column 3: a descriptor is a JSON object"),
+        (MINIMAL.replace("\"version\":1,", "\"version\":2,\"new\":1,"), "`version` is 2"),
     ];
     for (text, message) in cases {
         let error = parse(text).expect_err(text).to_string();

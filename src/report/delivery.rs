@@ -1,6 +1,6 @@
 //! Where reports go: a file, an address, and where they wait when the address doesn't answer.
 
-use std::fs::Permissions;
+use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -22,9 +22,16 @@ pub enum Undelivered {
     Http(#[from] HttpError),
 }
 
-/// Writes a report to a file, which appears whole.
+/// Writes a report to a file, which appears whole; what is no regular file, as `/dev/stdout` or a
+/// pipe, is written to as it is.
 pub fn write(report: &Report, path: &Path) -> Result<(), Undelivered> {
     let fault = |error| Undelivered::File(path.into(), error);
+    // A link is followed: its target is what was meant.
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.into());
+    if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        let mut target = OpenOptions::new().write(true).open(path).map_err(fault)?;
+        return target.write_all(text(report).as_bytes()).map_err(fault);
+    }
     let directory = match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
@@ -54,11 +61,11 @@ pub async fn deliver(
 /// Keeps a report that could not be delivered; returns where.
 pub fn keep(report: &Report, directory: &Path) -> Result<PathBuf, Undelivered> {
     let name = match &report.job {
-        // An id may hold slashes.
-        Some(job) => {
+        // An id may hold slashes, and be longer than a file's name may be.
+        Some(job) if job.id.len() <= 80 => {
             format!("{}-{}-{}.json", job.id.replace('/', "%2F"), job.attempt, report.event)
         }
-        None => format!("unknown-{}.json", report.started_at),
+        _ => format!("{}-{}.json", uuid::Uuid::now_v7(), report.event),
     };
     let path = directory.join(name);
     keys::private_directory(&path)
@@ -75,8 +82,6 @@ fn text(report: &Report) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     #[test]

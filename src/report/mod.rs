@@ -37,7 +37,7 @@ pub struct Report {
     /// What kept the run apart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub containment: Option<Containment>,
-    /// The secrets that the job got, ordered by kind and key.
+    /// The secrets that the job got, or would have got had it started; ordered by kind and key.
     pub secrets: Vec<SecretFacts>,
     /// Required secrets that nobody defined.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -93,7 +93,7 @@ pub struct Containment {
     pub workspace: &'static str,
 }
 
-/// A secret that the job got.
+/// A secret of the job.
 #[derive(Clone, Debug, Serialize)]
 pub struct SecretFacts {
     /// What it becomes.

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -83,6 +84,9 @@ pub struct AddServiceArgs {
     /// Read the password from standard input, up to the end; one line end is not part of it
     #[arg(long, conflicts_with = "from_file")]
     password_stdin: bool,
+    /// The role needs no password
+    #[arg(long, conflicts_with_all = ["from_file", "password_stdin"])]
+    no_password: bool,
     /// Any other setting of libpq (can be repeated); not passwords
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
@@ -174,12 +178,18 @@ fn from_fields(args: AddServiceArgs) -> Result<Service, Error> {
         fields.push((key.to_owned(), Value::from(value)));
     }
     let password = if args.password_stdin {
-        Some(without_line_end(read(Path::new("-"))?))
+        Some(without_line_end(&read(Path::new("-"))?))
+    } else if args.no_password {
+        None
     } else if io::stdin().is_terminal() {
         let question = format!("Password for the service {name} (empty: none): ");
         Some(prompt(&question)?).filter(|password| !password.is_empty())
     } else {
-        None
+        return Err(Error::Usage(
+            "nobody can be asked for the password here: pipe it in with --password-stdin, or say \
+             --no-password"
+                .into(),
+        ));
     };
     fields.extend(password.map(|password| ("password".to_owned(), password)));
     Ok(Service::from_settings(&name, fields)?)
@@ -188,7 +198,10 @@ fn from_fields(args: AddServiceArgs) -> Result<Service, Error> {
 /// Reads a file, or standard input for `-`.
 pub(super) fn read(path: &Path) -> Result<Value, Error> {
     let (name, read) = if path == Path::new("-") {
-        ("standard input".to_owned(), ValueBuf::read(io::stdin().lock(), MAX_INPUT))
+        // Not by `Stdin`, whose buffer keeps a copy.
+        let input = io::stdin().as_fd().try_clone_to_owned().map(File::from);
+        let read = input.and_then(|input| ValueBuf::read(input, MAX_INPUT));
+        ("standard input".to_owned(), read)
     } else {
         let name = path.display().to_string();
         (name, File::open(path).and_then(|file| ValueBuf::read(file, MAX_INPUT)))
@@ -207,7 +220,7 @@ fn prompt(question: &str) -> Result<Value, Error> {
     Ok(Value::from(text.as_str()))
 }
 
-fn without_line_end(value: Value) -> Value {
+fn without_line_end(value: &Value) -> Value {
     let bytes = value.expose();
     let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
     let bytes = bytes.strip_suffix(b"\r").unwrap_or(bytes);

@@ -8,12 +8,13 @@ use super::add::read;
 use super::{author, output, store, warn_of_level, warn_of_service};
 use crate::cli::args::OwnerArgs;
 use crate::cli::output::Table;
+use crate::dotenv::{self, Variable};
 use crate::error::Error;
 use crate::secret::{Name, Owner, Value};
 use crate::settings::Settings;
 use crate::store::sqlite::Selection;
 use crate::store::{NewSecret, Store, StoreError};
-use crate::{dotenv, environment, pgservice};
+use crate::{environment, pgservice};
 
 /// Add all of a pg_service.conf or a .env file.
 ///
@@ -79,10 +80,14 @@ pub fn import(settings: &Settings, args: &ImportArgs) -> Result<u8, Error> {
         return Err(StoreError::Exists { name, owner }.into());
     }
     warn_of_level(&owner);
-    let agreed = args.yes || output::interactive() && output::confirm("Add them?")?;
-    if !agreed {
-        output::note("nothing was added; say --yes to add them");
-        return Ok(0);
+    if !args.yes {
+        if !output::interactive() {
+            return Err(Error::Usage("nothing was added; say --yes to add them".into()));
+        }
+        if !output::confirm("Add them?")? {
+            output::note("nothing was added");
+            return Ok(0);
+        }
     }
     let ids = store(settings, &secrets, args.replace)?;
     output::line(&format!("added {} secrets to {owner}", ids.len()))?;
@@ -121,9 +126,9 @@ fn variables(args: &ImportArgs, text: &Value, owner: &Owner) -> Result<Vec<NewSe
         .map_err(|refused| Error::Input(format!("{file}, {refused}")))?;
     variables
         .into_iter()
-        .map(|(name, value)| {
+        .map(|Variable { line, name, value }| {
             environment::check(&name, &value)
-                .map_err(|refused| Error::Input(format!("{file}: {refused}")))?;
+                .map_err(|refused| Error::Input(format!("{file}, line {line}: {refused}")))?;
             for doubt in environment::doubts(&value, true) {
                 output::warning(&format!("{name}: {doubt}"));
             }

@@ -1,5 +1,7 @@
 //! `secret remove` and `secret purge`.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 
 use super::list::table;
@@ -119,7 +121,7 @@ fn instead(removed: &Record, same_name: &[Record]) -> String {
             "the project's".to_owned()
         }
         Owner::Project { user, .. } => {
-            let of_organizations: Vec<&str> = same_name
+            let of_organizations: BTreeSet<&str> = same_name
                 .iter()
                 .filter(|record| matches!(record.owner, Owner::Organization { .. }))
                 .filter(|record| {
@@ -127,12 +129,14 @@ fn instead(removed: &Record, same_name: &[Record]) -> String {
                 })
                 .map(|record| record.owner.id().as_str())
                 .collect();
-            match of_organizations.as_slice() {
-                [] => "none".to_owned(),
-                ids => format!(
+            if of_organizations.is_empty() {
+                "none".to_owned()
+            } else {
+                let ids: Vec<&str> = of_organizations.into_iter().collect();
+                format!(
                     "the organization's, if the project belongs to {}; otherwise none",
                     ids.join(" or ")
-                ),
+                )
             }
         }
         Owner::Organization { organization, user: Some(_) }
