@@ -86,6 +86,10 @@ test-image: image-deps ## Builds the Dockerfile without a registry, and tests th
 	$(AS_ROOT) RUST_SYSROOT="$$(rustc --print sysroot)" CARGO_HOME="$${CARGO_HOME:-$$HOME/.cargo}" \
 	    IMAGE_CACHE='$(abspath $(IMAGE_CACHE))' tests/image/run
 
+.PHONY: deny
+deny: ## Checks licences, sources and duplicates of the dependencies (needs cargo-deny)
+	$(CARGO) deny check bans licenses sources
+
 .PHONY: bench
 bench: deps bench-deps ## Measures
 	$(CARGO) bench --locked --bench runs

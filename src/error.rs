@@ -68,6 +68,9 @@ pub enum Error {
     /// A token's file.
     #[error("the token file {0} cannot be read: {1}")]
     TokenFile(String, #[source] std::io::Error),
+    /// A token's file, once it was read.
+    #[error("the token file {0} must hold one token: visible ASCII characters, without blanks")]
+    TokenContent(String),
     /// The backend.
     #[error(transparent)]
     Backend(#[from] BackendError),
@@ -86,6 +89,9 @@ pub enum Error {
     /// A service that was about to be added.
     #[error(transparent)]
     Service(#[from] Rejected),
+    /// The same, of a file.
+    #[error("{0}, {1}")]
+    ServiceFile(String, #[source] Rejected),
     /// The runner was told to end before the job was started.
     #[error("the runner received {} before the job was started", signal_name(Signal::from(*.0) as i32))]
     Cancelled(Order),
@@ -149,13 +155,14 @@ impl Error {
             Self::JobFile(..) => ("job_unreadable", INVALID),
             Self::Fetch(error) => fetch(error),
             Self::TokenFile(..) => ("token_unreadable", SETTINGS),
+            Self::TokenContent(_) => ("token_invalid", SETTINGS),
             Self::Backend(BackendError::Store(error)) => store(error),
             Self::Backend(BackendError::Key(error)) => key(error),
             Self::Conflict(_) => ("secrets_ambiguous", UNAVAILABLE),
             Self::StoredService(..) => ("secret_damaged", UNAVAILABLE),
             Self::Missing(..) => ("secret_missing", MISSING),
             Self::Variable(_) => ("variable_refused", INVALID),
-            Self::Service(_) => ("service_refused", INVALID),
+            Self::Service(_) | Self::ServiceFile(..) => ("service_refused", INVALID),
             // As the signal itself would have ended it.
             Self::Cancelled(order) => ("cancelled", 128 + Signal::from(*order) as u8),
             Self::Workspace(WorkspaceError::NoTmpfs(_)) => ("no_tmpfs", SETTINGS),
@@ -217,6 +224,9 @@ fn key(error: &KeyError) -> (&'static str, u8) {
         KeyError::Content(..) => ("key_invalid", SETTINGS),
         KeyError::Exists(_) => ("key_exists", INVALID),
         KeyError::Busy(_) => ("key_busy", UNAVAILABLE),
+        KeyError::Io(_, error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            ("file_denied", SETTINGS)
+        }
         KeyError::Io(..) => ("file_failed", INTERNAL),
     }
 }

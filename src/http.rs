@@ -46,7 +46,7 @@ pub enum HttpError {
         status: StatusCode,
     },
     /// More than the limit.
-    #[error("{url}: the answer is larger than {limit} bytes")]
+    #[error("{url}: the answer is larger than {limit} bytes (`job.max_bytes`)")]
     TooLarge {
         /// Without query and fragment.
         url: String,
@@ -209,6 +209,10 @@ fn named(url: &Url) -> String {
 fn connection(url: &str, error: &reqwest::Error) -> HttpError {
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
+        if inner.to_string() == "dns error" {
+            let why = "the address of the host's name cannot be found".to_owned();
+            return HttpError::Connection { url: url.into(), why };
+        }
         cause = inner;
     }
     HttpError::Connection { url: url.into(), why: cause.to_string() }

@@ -188,8 +188,12 @@ pub fn read_token(path: &Path) -> Result<Value, Error> {
     let large = || fault(std::io::Error::other("larger than 64 KiB"));
     let file = File::open(path).map_err(fault)?;
     let text = ValueBuf::read(file, 64 * 1024).map_err(fault)?.ok_or_else(large)?;
+    let text = text.as_slice().trim_ascii();
+    if text.is_empty() || !text.iter().all(u8::is_ascii_graphic) {
+        return Err(Error::TokenContent(path.display().to_string()));
+    }
     let mut token = ValueBuf::new();
-    token.push(text.as_slice().trim_ascii());
+    token.push(text);
     Ok(token.finish())
 }
 

@@ -1,8 +1,85 @@
 //! A job's run: what it gets, how it ends, what is told of it.
 
-use serde_json::json;
+mod environment;
+mod feedback;
+mod outcome;
+mod posted;
+mod process;
+mod report;
+mod signals;
+mod tree;
 
-use crate::support::Sandbox;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::{Child, Command};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value as Json, json};
+
+use crate::support::{Ended, Sandbox, end, finish, until};
+
+/// A `run` of a descriptor with these members, a report to `report.json`, and more options.
+fn run_command(sandbox: &Sandbox, members: Json, options: &[&str]) -> Command {
+    let job = sandbox.job(members);
+    let mut arguments: Vec<OsString> = vec!["run".into(), "--report".into()];
+    arguments.push(sandbox.path("report.json").into());
+    arguments.extend(options.iter().map(OsString::from));
+    arguments.push(job.into());
+    sandbox.command(arguments)
+}
+
+fn run(sandbox: &Sandbox, members: Json) -> Ended {
+    end(run_command(sandbox, members, &[]))
+}
+
+/// A run with a settings file.
+fn run_with_settings(sandbox: &Sandbox, settings: &str, members: Json) -> Ended {
+    let settings = sandbox.write("settings.toml", settings);
+    end(run_command(sandbox, members, &["--settings", settings.to_str().unwrap()]))
+}
+
+/// The members of a descriptor that runs a shell script.
+fn script(text: &str) -> Json {
+    json!({"command": ["sh", "-c", text]})
+}
+
+/// The report of the last run.
+fn report(sandbox: &Sandbox) -> Json {
+    crate::support::json(&sandbox.path("report.json"))
+}
+
+/// A run that is going on.
+struct Going(Child);
+
+impl Going {
+    fn start(sandbox: &Sandbox, members: Json) -> Self {
+        Self::spawn(run_command(sandbox, members, &[]))
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        Self(command.spawn().unwrap())
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.0.id().try_into().unwrap())
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(self.pid(), signal).unwrap();
+    }
+
+    fn end(self) -> Ended {
+        finish(self.0)
+    }
+}
+
+/// Waits until a file holds `text`.
+#[track_caller]
+fn until_written(path: &Path, text: &str) {
+    let what = format!("{} holds `{text}`", path.display());
+    until(&what, || std::fs::read_to_string(path).is_ok_and(|content| content.contains(text)));
+}
 
 #[test]
 fn a_job_gets_its_variables() {
@@ -10,6 +87,6 @@ fn a_job_gets_its_variables() {
     sandbox.add("-P survey", "API_KEY", "value-1");
     let ended = sandbox.shell("printf %s \"$API_KEY\"").success();
     assert_eq!(ended.stdout, "value-1");
-    let job = sandbox.job(json!({"command": ["printenv", "API_KEY"]}));
-    assert_eq!(sandbox.run(["run".as_ref(), job.as_os_str()]).success().stdout, "value-1\n");
+    let ended = run(&sandbox, json!({"command": ["printenv", "API_KEY"]})).success();
+    assert_eq!(ended.stdout, "value-1\n");
 }

@@ -70,7 +70,11 @@ pub enum WorkspaceError {
     )]
     NoTmpfs(String),
     /// The file system has no room.
-    #[error("no room for the service file in {}: {}", .0.display(), .1)]
+    #[error(
+        "no room for the service file in {}: {}; free some, or name another tmpfs in \
+         `workspace.path`",
+        .0.display(), .1
+    )]
     Full(PathBuf, #[source] io::Error),
     /// Any other fault.
     #[error("the workspace {}: {}", .0.display(), .1)]
@@ -82,17 +86,22 @@ impl Workspace {
     pub fn create(places: &Places, service_file: &Value) -> Result<Self, WorkspaceError> {
         let (base, on_memory) = places.choose()?;
         let path = base.join(format!("qgis-secrets-{}", uuid::Uuid::now_v7().simple()));
-        let io = |error| WorkspaceError::Io(path.clone(), error);
-        // Fails if it exists: a directory that somebody else prepared is never used.
-        private_directory(0o700).create(&path).map_err(io)?;
-        let mut workspace =
-            Self { path, on_memory, wiped: false, service_file: None, directory: None };
-        workspace.fill(service_file).map_err(|error| match error.kind() {
+        let fault = |error: io::Error| match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 WorkspaceError::Full(base.to_path_buf(), error)
             }
-            _ => WorkspaceError::Io(workspace.path.clone(), error),
-        })?;
+            _ => WorkspaceError::Io(path.clone(), error),
+        };
+        // Fails if it exists: a directory that somebody else prepared is never used.
+        private_directory(0o700).create(&path).map_err(fault)?;
+        let mut workspace = Self {
+            path: path.clone(),
+            on_memory,
+            wiped: false,
+            service_file: None,
+            directory: None,
+        };
+        workspace.fill(service_file).map_err(fault)?;
         Ok(workspace)
     }
 

@@ -247,7 +247,10 @@ fn read_private(path: &Path) -> Result<Zeroizing<String>, KeyError> {
         return Err(KeyError::Content(path.into(), 1, "too large to be a key file"));
     }
     let mut text = Zeroizing::new(String::with_capacity(MAX_FILE as usize));
-    file.take(MAX_FILE).read_to_string(&mut text).map_err(io)?;
+    file.take(MAX_FILE).read_to_string(&mut text).map_err(|error| match error.kind() {
+        io::ErrorKind::InvalidData => KeyError::Content(path.into(), 1, "not text"),
+        _ => io(error),
+    })?;
     Ok(text)
 }
 

@@ -98,8 +98,11 @@ pub enum StoreError {
     /// Not SQLite, or damaged.
     #[error("the store {} is damaged or not a store; restore it from a copy", .0.display())]
     Damaged(PathBuf),
-    /// Another program's database.
-    #[error("{} is a database of another program", .0.display())]
+    /// Another program's database, a directory, a device.
+    #[error(
+        "{} is not a store of qgis-secrets; name another file with --store or `store.path`",
+        .0.display()
+    )]
     NotAStore(PathBuf),
     /// Made by a later version.
     #[error("the store {} is of version {}, and this program knows up to {VERSION}; update it", .0.display(), .1)]

@@ -59,6 +59,9 @@ impl Store {
             io::ErrorKind::NotFound => StoreError::Missing(path.into()),
             _ => keys::KeyError::Io(path.into(), error).into(),
         })?;
+        if !metadata.is_file() {
+            return Err(StoreError::NotAStore(path.into()));
+        }
         keys::check_private(path, &metadata)?;
         let store = Self::connect(path)?;
         let (application, version) = store.versions()?;
@@ -67,6 +70,7 @@ impl Store {
             (APPLICATION_ID, newer) if newer > VERSION => {
                 Err(StoreError::Newer(path.into(), newer))
             }
+            _ if metadata.len() == 0 => Err(StoreError::Damaged(path.into())),
             _ => Err(StoreError::NotAStore(path.into())),
         }
     }

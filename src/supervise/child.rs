@@ -5,7 +5,7 @@
 
 use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -62,7 +62,10 @@ pub enum StartError {
     #[error("the working directory {} cannot be entered: {}", .0.display(), .1)]
     WorkingDir(PathBuf, &'static str),
     /// Arguments and environment together are too long for the kernel.
-    #[error("arguments and environment together are longer than the kernel takes")]
+    #[error(
+        "an argument (131,071 bytes), or arguments and environment together, are longer than the \
+         kernel takes; pass long text in a file"
+    )]
     TooLong,
     /// Anything else: no memory, too many processes.
     #[error("the job's process could not be started: {0}")]
@@ -168,7 +171,14 @@ fn start(
         environment: &strings,
         working_dir: directory.as_deref(),
     };
-    spawn(&program).map_err(|failure| explain(failure, name, working_dir))
+    spawn(&program).map_err(|failure| {
+        // What is there and was not found lacks its interpreter; what is not there was not
+        // forbidden, whatever directory of the PATH is.
+        let base = working_dir.as_deref().unwrap_or(Path::new(""));
+        let there =
+            candidates.iter().any(|path| base.join(OsStr::from_bytes(path.as_bytes())).exists());
+        explain(failure, name, there, working_dir)
+    })
 }
 
 /// Where the program may be: the `PATH` that counts is the job's own.
@@ -185,13 +195,15 @@ fn candidates(name: &str, environment: &Environment) -> Vec<PathBuf> {
         .collect()
 }
 
-fn explain(failure: Failure, name: &str, working_dir: Option<PathBuf>) -> StartError {
+fn explain(failure: Failure, name: &str, there: bool, working_dir: Option<PathBuf>) -> StartError {
     let Failure { step, errno } = failure;
     let why = errno.desc();
     match (step, errno) {
         (Step::Exec, Errno::ENOENT | Errno::ENOTDIR) => {
-            let hint = if name.contains('/') {
-                "; or the interpreter that its first line names is not there"
+            let hint = if there {
+                ": its file is there, but the interpreter that it names is not"
+            } else if name.contains('/') {
+                ""
             } else {
                 " in the job's PATH"
             };
@@ -201,6 +213,10 @@ fn explain(failure: Failure, name: &str, working_dir: Option<PathBuf>) -> StartE
         (Step::Exec, Errno::ENOEXEC) => StartError::NotExecutable(
             name.into(),
             "not a program of this machine, and no script that begins with #!",
+        ),
+        (Step::Exec, Errno::EACCES) if !there && !name.contains('/') => StartError::NotFound(
+            name.into(),
+            " in the job's PATH, of which a directory isn't permitted",
         ),
         (Step::Exec, Errno::EACCES) => {
             StartError::NotExecutable(name.into(), "it, or a directory on the way, isn't permitted")

@@ -5,7 +5,7 @@
 
 use std::io;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::machine::Order;
@@ -35,9 +35,10 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Installs the handlers.
+    /// Installs the handlers, and then unblocks the signals: whoever started the runner may have
+    /// blocked them, and without SIGCHLD the job's end would go unnoticed.
     pub fn listen() -> io::Result<Self> {
-        Ok(Self {
+        let signals = Self {
             term: signal(SignalKind::terminate())?,
             int: signal(SignalKind::interrupt())?,
             hup: signal(SignalKind::hangup())?,
@@ -46,7 +47,9 @@ impl Signals {
             usr2: signal(SignalKind::user_defined2())?,
             winch: signal(SignalKind::window_change())?,
             child: signal(SignalKind::child())?,
-        })
+        };
+        SigSet::all().thread_unblock()?;
+        Ok(signals)
     }
 
     /// The next signal. Can be cancelled without losing one.

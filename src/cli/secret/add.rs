@@ -129,7 +129,8 @@ pub fn add_service(settings: &Settings, args: AddServiceArgs) -> Result<u8, Erro
     let owner = args.owner.owner()?;
     let replace = args.replace;
     let service = match &args.from_file {
-        Some(path) => Service::parse(read(path)?.expose())?,
+        Some(path) => Service::parse(read(path)?.expose())
+            .map_err(|why| Error::ServiceFile(named(path), why))?,
         None => from_fields(args)?,
     };
     warn_of_service(&service, settings);
@@ -197,20 +198,23 @@ fn from_fields(args: AddServiceArgs) -> Result<Service, Error> {
 
 /// Reads a file, or standard input for `-`.
 pub(super) fn read(path: &Path) -> Result<Value, Error> {
-    let (name, read) = if path == Path::new("-") {
+    let file = if path == Path::new("-") {
         // Not by `Stdin`, whose buffer keeps a copy.
-        let input = io::stdin().as_fd().try_clone_to_owned().map(File::from);
-        let read = input.and_then(|input| ValueBuf::read(input, MAX_INPUT));
-        ("standard input".to_owned(), read)
+        io::stdin().as_fd().try_clone_to_owned().map(File::from)
     } else {
-        let name = path.display().to_string();
-        (name, File::open(path).and_then(|file| ValueBuf::read(file, MAX_INPUT)))
+        File::open(path)
     };
-    match read {
+    let name = named(path);
+    match file.and_then(|file| ValueBuf::read(file, MAX_INPUT)) {
         Ok(Some(text)) => Ok(text.finish()),
         Ok(None) => Err(Error::Input(format!("{name}: larger than 1 MiB, which no secret is"))),
-        Err(error) => Err(Error::Io(name, error)),
+        Err(error) => Err(Error::Input(format!("{name} cannot be read: {error}"))),
     }
+}
+
+/// A file's name in errors.
+pub(super) fn named(path: &Path) -> String {
+    if path == Path::new("-") { "standard input".into() } else { path.display().to_string() }
 }
 
 fn prompt(question: &str) -> Result<Value, Error> {

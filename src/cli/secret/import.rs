@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::add::read;
+use super::add::{named, read};
 use super::{author, output, store, warn_of_level, warn_of_service};
 use crate::cli::args::OwnerArgs;
 use crate::cli::output::Table;
 use crate::dotenv::{self, Variable};
 use crate::error::Error;
+use crate::pgservice::Rejected;
 use crate::secret::{Name, Owner, Value};
 use crate::settings::Settings;
 use crate::store::sqlite::Selection;
@@ -57,7 +58,8 @@ pub fn import(settings: &Settings, args: &ImportArgs) -> Result<u8, Error> {
     let format = format(args)?;
     let text = read(&args.file)?;
     let secrets = match format {
-        FileFormat::PgService => services(settings, &text, &owner)?,
+        FileFormat::PgService => services(settings, &text, &owner)
+            .map_err(|why| Error::ServiceFile(named(&args.file), why))?,
         FileFormat::Env => variables(args, &text, &owner)?,
     };
     if secrets.is_empty() {
@@ -107,7 +109,7 @@ fn format(args: &ImportArgs) -> Result<FileFormat, Error> {
     }
 }
 
-fn services(settings: &Settings, text: &Value, owner: &Owner) -> Result<Vec<NewSecret>, Error> {
+fn services(settings: &Settings, text: &Value, owner: &Owner) -> Result<Vec<NewSecret>, Rejected> {
     let services = pgservice::parse_all(text.expose())?;
     services.iter().for_each(|service| warn_of_service(service, settings));
     let secret = |service: &pgservice::Service| NewSecret {
@@ -121,7 +123,7 @@ fn services(settings: &Settings, text: &Value, owner: &Owner) -> Result<Vec<NewS
 }
 
 fn variables(args: &ImportArgs, text: &Value, owner: &Owner) -> Result<Vec<NewSecret>, Error> {
-    let file = args.file.display();
+    let file = named(&args.file);
     let variables = dotenv::parse(text.expose())
         .map_err(|refused| Error::Input(format!("{file}, {refused}")))?;
     variables

@@ -90,6 +90,8 @@ fn keyring(settings: &Settings) -> Result<Keyring, Error> {
                 Err(error) => Err(error.into()),
             }
         }
+        // Another `secret add` made both between our two looks.
+        Err(KeyError::Missing(_)) => Ok(Keyring::read(&files.key)?),
         keys => Ok(keys?),
     }
 }
@@ -119,11 +121,16 @@ pub(super) fn open_or_create(settings: &Settings, key: &PublicKey) -> Result<Sto
 
 /// Who adds a secret here: the account's name.
 fn author() -> String {
-    let uid = nix::unistd::getuid();
-    match nix::unistd::User::from_uid(uid) {
-        Ok(Some(user)) => user.name,
-        _ => format!("uid {uid}"),
-    }
+    let uid = nix::unistd::getuid().to_string();
+    // Not getpwuid(3): a static program crashes where that loads a module for accounts that are
+    // kept elsewhere.
+    let accounts = std::fs::read("/etc/passwd").unwrap_or_default();
+    let name = String::from_utf8_lossy(&accounts).lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == uid).then(|| name.to_owned())
+    });
+    name.unwrap_or_else(|| format!("uid {uid}"))
 }
 
 /// What people should know about a level before they rely on it.

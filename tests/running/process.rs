@@ -1,0 +1,70 @@
+//! The state in which the job's program starts: descriptors, session, signals, limits, privileges.
+
+use std::process::Command;
+
+use crate::support::{Ended, Sandbox, end};
+
+const JOB: [&str; 5] = ["exec", "-P", "survey", "--", "sh"];
+
+/// Signals 32 and 33, which libc keeps for itself and gives nobody access to.
+const LIBC: u64 = 3 << 31;
+
+/// A run below another program, which prepares something.
+fn below(sandbox: &Sandbox, wrapper: &[&str], script: &str) -> Ended {
+    let own = sandbox.command(JOB);
+    let mut command = Command::new(wrapper[0]);
+    command.args(&wrapper[1..]).arg(own.get_program()).args(own.get_args()).args(["-c", script]);
+    command.env_clear().envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.current_dir(sandbox.home());
+    command.stdin(std::process::Stdio::null());
+    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    end(command)
+}
+
+fn sandbox() -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.add("-P survey", "API_KEY", "value-1");
+    sandbox
+}
+
+/// The line of `/proc/…/status` or `limits` that begins with `name`, without it.
+fn field<'a>(text: &'a str, name: &str) -> &'a str {
+    let line = text.lines().find_map(|line| line.strip_prefix(name));
+    line.unwrap_or_else(|| panic!("no {name} in {text}")).trim()
+}
+
+#[test]
+fn only_the_standard_descriptors_are_open() {
+    let wrapper = ["sh", "-c", "exec 9</etc/hostname 5<>/dev/null; exec \"$@\"", "sh"];
+    let ended = below(&sandbox(), &wrapper, "ls /proc/$$/fd; true").success();
+    assert_eq!(ended.stdout, "0\n1\n2\n");
+}
+
+#[test]
+fn signals_are_as_a_program_expects_them() {
+    let wrapper = ["env", "--ignore-signal=INT,PIPE,USR1", "--block-signal"];
+    // The shell itself changes none of them before its first command.
+    let ended = below(&sandbox(), &wrapper, "exec cat /proc/self/status").success();
+    for name in ["SigBlk:", "SigIgn:", "SigCgt:"] {
+        let signals = u64::from_str_radix(field(&ended.stdout, name), 16).unwrap();
+        assert_eq!(signals & !LIBC, 0, "{name} {signals:x}");
+    }
+}
+
+#[test]
+fn session_and_group_are_its_own() {
+    let ended = sandbox().shell("cat /proc/$$/stat; true").success();
+    let (pid, rest) = ended.stdout.split_once(" (sh) ").unwrap();
+    let fields: Vec<&str> = rest.split(' ').collect();
+    assert_eq!(fields[2..4], [pid, pid], "group and session");
+}
+
+#[test]
+fn no_privileges_to_gain_and_no_core_to_dump() {
+    let ended = sandbox().shell("cat /proc/self/status /proc/self/limits").success();
+    assert_eq!(field(&ended.stdout, "NoNewPrivs:"), "1");
+    let core: Vec<&str> = field(&ended.stdout, "Max core file size").split_whitespace().collect();
+    assert_eq!(core, ["1", "1", "bytes"]);
+    let ended = sandbox().shell("cat /proc/self/coredump_filter").success();
+    assert_eq!(ended.stdout, "00000000\n");
+}

@@ -1,0 +1,153 @@
+//! The report file: what it says, and that it never says a value.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use serde_json::{Value as Json, json};
+
+use super::{report, run, script};
+use crate::support::Sandbox;
+
+/// The members of an object, in their order.
+fn keys(object: &Json) -> Vec<&str> {
+    object.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+/// `2026-01-02T03:04:05.678Z`, the fraction as short as it can be.
+#[track_caller]
+fn assert_timestamp(text: &Json) {
+    let text = text.as_str().unwrap();
+    let (seconds, rest) = text.split_at(19);
+    let shape: String = seconds.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    assert_eq!(shape, "0000-00-00T00:00:00", "{text}");
+    assert!(rest.ends_with('Z') && rest.len() <= 5, "{text}");
+}
+
+#[test]
+fn a_run_is_told_without_values() {
+    let sandbox = Sandbox::new();
+    sandbox.add("-O org", "API_KEY", "organization-value");
+    sandbox.add("-O org -U ada", "API_KEY", "member-value");
+    sandbox.add("-P survey", "API_KEY", "project-value");
+    sandbox.add_service("-P survey -U ada", "ninja", "ada_role", "ada-password");
+    let crs = ["secret", "add", "CRS", "-P", "survey", "--not-sensitive"];
+    sandbox.run_with(crs, "EPSG:4326").success();
+    sandbox.write("report.json", "an old one");
+
+    let mut members = script("exit 4");
+    members["attempt"] = json!(2);
+    members["labels"] = json!({"project_name": "ninja/survey"});
+    members["traceparent"] = json!("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+    members["env"] = json!({"FROM_DESCRIPTOR": "descriptor-value"});
+    run(&sandbox, members).fails(4);
+
+    let path = sandbox.path("report.json");
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o600);
+    let text = fs::read_to_string(&path).unwrap();
+    for value in [
+        "organization-value",
+        "member-value",
+        "project-value",
+        "password",
+        "EPSG",
+        "ada_role",
+        "descriptor-value",
+        "exit 4",
+    ] {
+        assert!(!text.contains(value), "the report holds {value}");
+    }
+    let report = report(&sandbox);
+    assert_eq!(
+        keys(&report),
+        [
+            "backend",
+            "containment",
+            "ended_at",
+            "event",
+            "exit_code",
+            "job",
+            "outcome",
+            "peak_memory_bytes",
+            "program",
+            "secrets",
+            "stages_us",
+            "started_at",
+            "version",
+            "wipe",
+        ]
+    );
+    assert_eq!(report["version"], 1);
+    assert_eq!(report["event"], "ended");
+    assert_eq!(report["backend"], "embedded");
+    assert_eq!(report["program"], concat!("qgis-secrets ", env!("CARGO_PKG_VERSION")));
+    assert_eq!(report["containment"], json!({"workspace": "memory"}));
+    assert_eq!(report["outcome"], json!({"kind": "failed", "job_exit_code": 4}));
+    assert_eq!(
+        report["job"],
+        json!({
+            "id": "job-1", "attempt": 2, "organization": "org", "project": "survey",
+            "user": "ada", "labels": {"project_name": "ninja/survey"},
+            "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "program": "sh",
+        })
+    );
+    assert_eq!(keys(&report["stages_us"]), ["materialise", "pull", "resolve", "supervise", "wipe"]);
+    assert_timestamp(&report["started_at"]);
+    assert_timestamp(&report["ended_at"]);
+    assert!(report["peak_memory_bytes"].as_u64().unwrap() > 100_000);
+    assert_eq!(
+        report["wipe"],
+        json!({
+            "files_removed": 5, "processes_killed": 0, "verified": true,
+        })
+    );
+    let secrets: Vec<Json> = report["secrets"].as_array().unwrap().clone();
+    let facts: Vec<[&Json; 4]> =
+        secrets.iter().map(|s| [&s["kind"], &s["key"], &s["level"], &s["sensitive"]]).collect();
+    assert_eq!(
+        facts,
+        [
+            [&json!("envvar"), &json!("API_KEY"), &json!("project"), &json!(true)],
+            [&json!("envvar"), &json!("CRS"), &json!("project"), &json!(false)],
+            [&json!("pgservice"), &json!("ninja"), &json!("project_user"), &json!(true)],
+        ]
+    );
+    let shadowed: Vec<&Json> =
+        secrets[0]["shadowed"].as_array().unwrap().iter().map(|s| &s["level"]).collect();
+    assert_eq!(shadowed, ["organization_user", "organization"]);
+    // The ids are those of the store.
+    let list = sandbox.run(["secret", "list", "--format", "json"]).success().stdout;
+    for secret in &secrets {
+        assert!(list.contains(secret["id"].as_str().unwrap()), "{secret}");
+    }
+}
+
+#[test]
+fn a_run_that_did_not_start_is_told_too() {
+    let sandbox = Sandbox::new();
+    sandbox.add("-P survey", "API_KEY", "value-1");
+    run(&sandbox, json!({"command": ["no-such-program"]})).fails(127);
+    let told = report(&sandbox);
+    assert_eq!(told["outcome"]["kind"], "not_started");
+    assert_eq!(told["outcome"]["reason"], "command_not_found");
+    assert_eq!(told["exit_code"], 127);
+    assert_eq!(told["wipe"]["verified"], true);
+    assert_eq!(told["secrets"][0]["key"], "API_KEY");
+
+    run(&sandbox, json!({"project": null})).fails(65);
+    let told = report(&sandbox);
+    assert_eq!(told["outcome"]["reason"], "job_invalid");
+    assert_eq!(told.get("job"), None);
+    assert_eq!(told["secrets"], json!([]));
+}
+
+#[test]
+fn a_report_that_cannot_be_written_changes_no_code() {
+    let sandbox = Sandbox::new();
+    sandbox.add("-P survey", "API_KEY", "value-1");
+    let job = sandbox.job(script("exit 3"));
+    let missing = sandbox.path("no/such/report.json");
+    let arguments = ["run".as_ref(), "--report".as_ref(), missing.as_os_str(), job.as_os_str()];
+    let ended = sandbox.run(arguments).fails(3);
+    assert!(ended.stderr.contains("the report is lost"), "{}", ended.stderr);
+}
