@@ -210,7 +210,7 @@ fn store(error: &StoreError) -> (&'static str, u8) {
         StoreError::Newer(..) | StoreError::UnknownKind(_) => ("store_newer", SETTINGS),
         StoreError::OtherKey { .. } => ("key_of_another_store", SETTINGS),
         StoreError::Exists { .. } => ("secret_exists", INVALID),
-        StoreError::Sealed { .. } => ("secret_damaged", UNAVAILABLE),
+        StoreError::Sealed { .. } | StoreError::Altered { .. } => ("secret_damaged", UNAVAILABLE),
         StoreError::Gone(_) => ("secret_gone", UNAVAILABLE),
         StoreError::Access(error) => key(error),
         StoreError::Database(..) => ("store_failed", UNAVAILABLE),

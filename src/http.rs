@@ -15,6 +15,9 @@ use crate::secret::{Value, ValueBuf};
 /// To the first byte of one attempt's connection.
 const CONNECT: Duration = Duration::from_secs(5);
 
+/// Whoever waits longer than this is told for what.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// Why a request had no success.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
@@ -171,10 +174,21 @@ async fn retried<T>(
             other => other.to_string(),
         };
     });
-    match tokio::time::timeout(endpoint.deadline, all).await {
+    let all = tokio::time::timeout(endpoint.deadline, all);
+    match told_when_slow(url, all).await {
         Ok(result) => result,
         Err(_) => Err(HttpError::Deadline { url: url.clone(), deadline: endpoint.deadline, last }),
     }
+}
+
+/// Says so when it takes more than a second, for somebody may be watching.
+async fn told_when_slow<T>(url: &str, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    tokio::select! {
+        done = &mut work => return done,
+        () = tokio::time::sleep(PATIENCE) => tracing::warn!(url, "waiting for an answer"),
+    }
+    work.await
 }
 
 async fn send(client: &Client, request: Request, url: &str) -> Result<Response, HttpError> {

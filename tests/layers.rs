@@ -38,7 +38,7 @@ const CONFINED: &[(&str, &[&str])] = &[
         ],
     ),
     ("reqwest", &["http.rs"]),
-    ("rusqlite", &["store/sqlite.rs", "store/schema.rs"]),
+    ("rusqlite", &["store/sqlite.rs", "store/schema.rs", "store/inventory.rs", "store/rows.rs"]),
     ("hpke::", &["store/seal.rs"]),
     ("clap::", &["cli/"]),
     ("fork()", &["sys/spawn.rs"]),

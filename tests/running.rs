@@ -12,6 +12,7 @@ mod tree;
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::{Child, Command};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -49,6 +50,9 @@ fn report(sandbox: &Sandbox) -> Json {
     crate::support::json(&sandbox.path("report.json"))
 }
 
+/// Longer than any limit in these tests, on a busy machine too: only a hang takes so long.
+const HANG: Duration = Duration::from_secs(30);
+
 /// A run that is going on.
 struct Going(Child);
 
@@ -69,7 +73,18 @@ impl Going {
         kill(self.pid(), signal).unwrap();
     }
 
-    fn end(self) -> Ended {
+    /// Waits for the end. A run that hangs is killed, for it would hang the tests as well.
+    #[track_caller]
+    fn end(mut self) -> Ended {
+        let started = Instant::now();
+        while self.0.try_wait().unwrap().is_none() {
+            if started.elapsed() > HANG {
+                self.0.kill().unwrap();
+                self.0.wait().unwrap();
+                panic!("the run does not end");
+            }
+            std::thread::park_timeout(Duration::from_millis(2));
+        }
         finish(self.0)
     }
 }

@@ -10,10 +10,12 @@
 //! - `running`: environment, exit codes, signals, limits, reports
 //! - `secrets`: adding, listing, removing, importing, explaining
 
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "tests fail by panicking")]
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+#![expect(clippy::needless_pass_by_value, reason = "a test hands over what `json!` makes")]
 
 mod support;
 
+mod bad_input;
 mod cli;
 mod demonstration;
 mod differential;

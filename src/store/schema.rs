@@ -14,6 +14,10 @@ pub const APPLICATION_ID: i64 = 0x5153_6563;
 
 /// The tables, version 1.
 ///
+/// `inventory` has, for each level of each owner, a digest of which secrets stand there: a row that
+/// was taken away, or that damage hides, is missed instead of letting a lower level step in.
+/// It is no seal: whoever writes the file on purpose can write it anew.
+///
 /// `user` is `''` where there is none, for a unique index takes two NULLs for different.
 pub const TABLES: &str = "
     CREATE TABLE recipient (
@@ -34,6 +38,13 @@ pub const TABLES: &str = "
         key_id TEXT NOT NULL,
         sealed BLOB NOT NULL,
         PRIMARY KEY (level, owner, user, kind, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE inventory (
+        level TEXT NOT NULL,
+        owner TEXT NOT NULL,
+        user TEXT NOT NULL,
+        digest BLOB NOT NULL,
+        PRIMARY KEY (level, owner, user)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX secret_by_user ON secret (user) WHERE user <> '';
     CREATE INDEX secret_by_key ON secret (key_id);
@@ -137,6 +148,18 @@ pub enum StoreError {
         owner: Owner,
         /// Why.
         why: OpenError,
+    },
+    /// Rows that were taken away, moved or renamed, or that damage hides.
+    #[error(
+        "the secrets of {owner} in the store {} are not those that were put there: something else \
+         changed the file; restore it from a copy, or purge them and add them again",
+        path.display()
+    )]
+    Altered {
+        /// The store.
+        path: PathBuf,
+        /// Whose.
+        owner: Owner,
     },
     /// A row between two reads.
     #[error("the secret {0} was removed while it was read; try again")]

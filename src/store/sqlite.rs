@@ -4,20 +4,23 @@
 //! read-only mount; every change is one transaction, on the disk before it is acknowledged;
 //! removed rows are overwritten (`secure_delete`); SQL gets its data by parameters only.
 
+use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::types::ValueRef;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, Transaction, params};
 
-use crate::secret::{Id, Name, Owner, SecretId, Value};
+use crate::secret::{Owner, SecretId, Value};
 
+use super::inventory::{complete, take_inventory};
 use super::keys::{self, Keyring};
-use super::schema::{self, APPLICATION_ID, NewSecret, Record, StoreError, TABLES, VERSION};
+use super::rows::{COLUMNS, query, record};
+use super::schema::{APPLICATION_ID, NewSecret, Record, StoreError, TABLES, VERSION};
 use super::seal::{self, KeyId, OpenError, PublicKey};
+use super::selection::{Selection, user};
 
 /// How long to wait for another process's transaction.
 const BUSY: Duration = Duration::from_secs(5);
@@ -25,31 +28,11 @@ const BUSY: Duration = Duration::from_secs(5);
 /// The beginning of the names of stores that are not finished yet.
 const TEMPORARY: &str = ".store-";
 
-const COLUMNS: &str =
-    "level, owner, user, kind, key, id, sensitive, created_at, created_by, key_id";
-
 /// An open store.
 #[derive(Debug)]
 pub struct Store {
     path: PathBuf,
     connection: Connection,
-}
-
-/// Which rows to list or to purge.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Selection {
-    /// Every row.
-    All,
-    /// One level of one owner.
-    Owner(Owner),
-    /// All of a project, user-assigned ones included.
-    Project(Id),
-    /// All of an organization, its members' defaults included. Not those of its projects.
-    Organization(Id),
-    /// All that are for one user, whatever the project or organization.
-    User(Id),
-    /// All of one name, wherever they stand.
-    Named(Name),
 }
 
 impl Store {
@@ -138,14 +121,15 @@ impl Store {
 
     /// The rows of `owners`: what a job may get, and nothing else is read.
     ///
-    /// Begins a snapshot, so that [`Store::open_value`] reads the same state.
+    /// Begins a snapshot, so that [`Store::open_value`] reads the same state. What is there must be
+    /// what was put there: a row that is missing would let a lower level step in.
     pub fn candidates(&self, owners: &[Owner]) -> Result<Vec<Record>, StoreError> {
         if self.connection.is_autocommit() {
             self.connection.execute_batch("BEGIN").map_err(|error| self.translate(error))?;
         }
         let mut records = Vec::new();
         for owner in owners {
-            self.collect(&Selection::Owner(owner.clone()), &mut records)?;
+            records.extend(complete(&self.connection, &self.path, owner)?);
         }
         Ok(records)
     }
@@ -175,24 +159,50 @@ impl Store {
         if want != *key.id() {
             return Err(StoreError::OtherKey { path, have: key.id().clone(), want });
         }
+        let owners: BTreeSet<&Owner> = secrets.iter().map(|secret| &secret.owner).collect();
+        for owner in &owners {
+            // A change must not make good what something else has altered.
+            complete(&tx, &path, owner)?;
+        }
         let ids = secrets
             .iter()
             .map(|secret| insert(&tx, &path, secret, key, replace))
             .collect::<Result<_, _>>()?;
+        for owner in owners {
+            take_inventory(&tx, &path, owner)?;
+        }
         tx.commit().map_err(|error| translate(&path, error))?;
         Ok(ids)
     }
 
-    /// Removes rows by their ids; returns how many there were.
-    pub fn remove(&mut self, ids: &[SecretId]) -> Result<usize, StoreError> {
+    /// Removes one secret.
+    pub fn remove(&mut self, record: &Record) -> Result<(), StoreError> {
         let path = self.path.clone();
         let tx = self.begin()?;
-        let mut removed = 0;
-        for id in ids {
-            removed += tx
-                .execute("DELETE FROM secret WHERE id = ?1", [id.as_str()])
-                .map_err(|error| translate(&path, error))?;
+        complete(&tx, &path, &record.owner)?;
+        let removed = tx
+            .execute("DELETE FROM secret WHERE id = ?1", [record.id.as_str()])
+            .map_err(|error| translate(&path, error))?;
+        if removed == 0 {
+            return Err(StoreError::Gone(record.id.clone()));
         }
+        take_inventory(&tx, &path, &record.owner)?;
+        tx.commit().map_err(|error| translate(&path, error))
+    }
+
+    /// Removes all of a selection of whole levels, altered or not; returns how many rows there
+    /// were.
+    pub fn purge(&mut self, selection: &Selection) -> Result<usize, StoreError> {
+        let path = self.path.clone();
+        let (condition, values) = selection.sql();
+        let tx = self.begin()?;
+        let delete = |table: &str| {
+            let sql = format!("DELETE FROM {table} WHERE {condition}");
+            tx.execute(&sql, rusqlite::params_from_iter(&values))
+                .map_err(|error| translate(&path, error))
+        };
+        let removed = delete("secret")?;
+        delete("inventory")?;
         tx.commit().map_err(|error| translate(&path, error))?;
         Ok(removed)
     }
@@ -301,30 +311,6 @@ impl Store {
     }
 }
 
-impl Selection {
-    fn sql(&self) -> (&'static str, Vec<&str>) {
-        match self {
-            Self::All => ("true", vec![]),
-            Self::Owner(owner) => (
-                "level = ?1 AND owner = ?2 AND user = ?3",
-                vec![owner.level().as_str(), owner.id().as_str(), user(owner)],
-            ),
-            Self::Project(id) => {
-                ("level IN ('project', 'project_user') AND owner = ?1", vec![id.as_str()])
-            }
-            Self::Organization(id) => {
-                ("level IN ('organization', 'organization_user') AND owner = ?1", vec![id.as_str()])
-            }
-            Self::User(id) => ("user = ?1 AND user <> ''", vec![id.as_str()]),
-            Self::Named(name) => ("kind = ?1 AND key = ?2", vec![name.kind.as_str(), &name.key]),
-        }
-    }
-}
-
-fn user(owner: &Owner) -> &str {
-    owner.user().map_or("", Id::as_str)
-}
-
 fn recipient(connection: &Connection) -> rusqlite::Result<KeyId> {
     connection
         .query_row("SELECT key_id FROM recipient", [], |row| row.get::<_, String>(0))
@@ -396,54 +382,6 @@ fn now() -> String {
     jiff::Timestamp::now().round(jiff::Unit::Second).unwrap_or_default().to_string()
 }
 
-fn query(
-    connection: &Connection,
-    path: &Path,
-    sql: &str,
-    values: impl rusqlite::Params,
-    records: &mut Vec<Record>,
-) -> Result<(), StoreError> {
-    let fault = |error| translate(path, error);
-    let mut statement = connection.prepare_cached(sql).map_err(fault)?;
-    let mut rows = statement.query(values).map_err(fault)?;
-    while let Some(row) = rows.next().map_err(fault)? {
-        records.push(record(row, path)?);
-    }
-    Ok(())
-}
-
-/// Reads a row. What cannot have been written by us is damage, not a reason to skip the row.
-fn record(row: &Row<'_>, path: &Path) -> Result<Record, StoreError> {
-    let damaged = || StoreError::Damaged(path.into());
-    let text = |index| match row.get_ref(index) {
-        Ok(ValueRef::Text(bytes)) => std::str::from_utf8(bytes).map_err(|_| damaged()),
-        _ => Err(damaged()),
-    };
-    let id = |text: &str| text.parse::<Id>().map_err(|_| damaged());
-    let owner_id = id(text(1)?)?;
-    let user = Some(text(2)?).filter(|user| !user.is_empty()).map(id).transpose()?;
-    let owner = match text(0)? {
-        "organization" | "organization_user" => {
-            Owner::Organization { organization: owner_id, user }
-        }
-        "project" | "project_user" => Owner::Project { project: owner_id, user },
-        _ => return Err(damaged()),
-    };
-    if owner.level().as_str() != text(0)? {
-        return Err(damaged());
-    }
-    let kind = schema::kind(text(3)?).ok_or_else(|| StoreError::UnknownKind(path.to_path_buf()))?;
-    Ok(Record {
-        name: Name { kind, key: text(4)?.to_owned() },
-        owner,
-        id: SecretId::from(text(5)?.to_owned()),
-        sensitive: row.get::<_, bool>(6).map_err(|_| damaged())?,
-        created_at: text(7)?.to_owned(),
-        created_by: text(8)?.to_owned(),
-        key_id: KeyId::from(text(9)?.to_owned()),
-    })
-}
-
 fn open_value(
     connection: &Connection,
     path: &Path,
@@ -473,7 +411,7 @@ fn sealed_error(record: &Record, why: OpenError) -> StoreError {
     StoreError::Sealed { name: record.name.clone(), owner: record.owner.clone(), why }
 }
 
-fn translate(path: &Path, error: rusqlite::Error) -> StoreError {
+pub(super) fn translate(path: &Path, error: rusqlite::Error) -> StoreError {
     let path = path.to_path_buf();
     match error.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Locked(path),

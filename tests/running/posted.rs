@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value as Json;
 
 use super::{Going, run_command, script};
-use crate::support::{Sandbox, finish};
+use crate::support::Sandbox;
 
 /// What came in: the request line, the headers in lower case, the body.
 struct Request {
@@ -119,10 +119,10 @@ fn start_and_end_are_posted_and_a_repetition_has_the_same_key() {
 fn a_report_that_nobody_takes_is_kept_and_changes_no_code() {
     let sandbox = Sandbox::new();
     let server = Server::answering(&[403, 403]);
-    let Going(child) = start(&sandbox, &server);
+    let going = start(&sandbox, &server);
     server.next();
     sandbox.write("go", "");
-    let ended = finish(child).fails(3);
+    let ended = going.end().fails(3);
     for event in ["started", "ended"] {
         let kept = sandbox.store().with_file_name(format!("undelivered/job-1-1-{event}.json"));
         assert_eq!(crate::support::json(&kept)["event"], event);

@@ -8,11 +8,8 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use super::{Going, report, run_command, script, until_written};
+use super::{Going, HANG, report, run_command, script, until_written};
 use crate::support::{Sandbox, end, until};
-
-/// Longer than any grace period here: only a hang takes so long.
-const HANG: Duration = Duration::from_secs(30);
 
 fn sandbox() -> Sandbox {
     let sandbox = Sandbox::new();

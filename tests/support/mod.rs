@@ -1,5 +1,7 @@
 //! What the tests share: a private home for the program, and waiting for conditions.
 
+pub(crate) mod http;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{Read, Write};

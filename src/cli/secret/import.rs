@@ -13,8 +13,7 @@ use crate::error::Error;
 use crate::pgservice::Rejected;
 use crate::secret::{Name, Owner, Value};
 use crate::settings::Settings;
-use crate::store::sqlite::Selection;
-use crate::store::{NewSecret, Store, StoreError};
+use crate::store::{NewSecret, Selection, Store, StoreError};
 use crate::{environment, pgservice};
 
 /// Add all of a pg_service.conf or a .env file.

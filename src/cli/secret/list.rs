@@ -9,8 +9,7 @@ use crate::cli::output::{DIM, Table};
 use crate::error::Error;
 use crate::secret::{Kind, Level};
 use crate::settings::Settings;
-use crate::store::sqlite::Selection;
-use crate::store::{Record, Store};
+use crate::store::{Record, Selection, Store};
 
 /// List secrets, without their values.
 ///

@@ -10,8 +10,7 @@ use crate::cli::args::OwnerArgs;
 use crate::error::Error;
 use crate::secret::{Id, Name, Owner, SecretId};
 use crate::settings::Settings;
-use crate::store::sqlite::Selection;
-use crate::store::{Record, Store};
+use crate::store::{Record, Selection, Store};
 
 /// Remove a secret, and say what becomes effective instead.
 #[derive(Debug, Args)]
@@ -52,7 +51,7 @@ pub struct PurgeArgs {
 pub fn remove(settings: &Settings, args: &RemoveArgs) -> Result<u8, Error> {
     let mut store = Store::open(&settings.store.path)?;
     let record = find(&store, args)?;
-    store.remove(std::slice::from_ref(&record.id))?;
+    store.remove(&record)?;
     output::line(&format!("removed {} of {}", record.name, record.owner))?;
     let same_name = store.list(&Selection::Named(record.name.clone()))?;
     output::line(&instead(&record, &same_name))?;
@@ -81,8 +80,7 @@ pub fn purge(settings: &Settings, args: &PurgeArgs) -> Result<u8, Error> {
         ));
         return Ok(0);
     }
-    let ids: Vec<SecretId> = records.into_iter().map(|record| record.id).collect();
-    let removed = store.remove(&ids)?;
+    let removed = store.purge(&selection)?;
     output::line(&format!("removed {removed} secrets"))?;
     Ok(0)
 }
