@@ -60,7 +60,7 @@ pub struct Ended {
 pub async fn run(
     settings: &Settings,
     source: Source,
-    backend: &mut impl Backend,
+    backend: impl Backend,
     parent: Vec<(OsString, OsString)>,
 ) -> Ended {
     let mut report = Report::begin(backend.name());
@@ -99,7 +99,7 @@ pub async fn run(
 async fn stages(
     settings: &Settings,
     source: Source,
-    backend: &mut impl Backend,
+    backend: impl Backend,
     parent: Vec<(OsString, OsString)>,
     signals: &mut Signals,
     report: &mut Report,
@@ -110,10 +110,13 @@ async fn stages(
     let (job, resolved) = tokio::select! {
         order = signals.order() => return Err(Error::Cancelled(order)),
         prepared = async {
+            // Moved in, to be dropped with this block: an open store would keep others out while
+            // the job runs, or its report is delivered.
+            let mut backend = backend;
             let job = pull(settings, source).await?;
             report.job(&job);
             clock.lap("pull", report);
-            let resolved = resolve(&job, backend, report).await?;
+            let resolved = resolve(&job, &mut backend, report).await?;
             clock.lap("resolve", report);
             Ok::<_, Error>((job, resolved))
         } => prepared?,

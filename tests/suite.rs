@@ -20,5 +20,7 @@ mod cli;
 mod demonstration;
 mod differential;
 mod documents;
+mod durability;
 mod layers;
 mod running;
+mod secrets;

@@ -7,7 +7,7 @@ use super::secret::{note_key, open_or_create};
 use crate::error::Error;
 use crate::settings::Settings;
 use crate::store::keys::DirectoryLock;
-use crate::store::{Keyring, Store};
+use crate::store::{KeyError, Keyring, Store};
 
 /// Values that are sealed anew in one transaction: other processes wait this long at most.
 const BATCH: u32 = 500;
@@ -50,8 +50,15 @@ fn new(settings: &Settings) -> Result<u8, Error> {
             settings.store.path.display()
         )));
     }
-    keys.create(&settings.store.key)?;
-    note_key(settings);
+    let keys = match keys.create(&settings.store.key) {
+        Ok(()) => {
+            note_key(settings);
+            keys
+        }
+        // Left by one that was interrupted, or brought here for a new store.
+        Err(KeyError::Exists(_)) => Keyring::read(&settings.store.key)?,
+        Err(error) => return Err(error.into()),
+    };
     drop(open_or_create(settings, keys.current().public())?);
     Ok(0)
 }

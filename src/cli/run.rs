@@ -146,9 +146,9 @@ pub(super) fn source(job: String) -> Source {
 }
 
 fn job(settings: &Settings, source: Source) -> Result<u8, Error> {
-    let mut backend = Embedded::new(settings.store.path.clone(), settings.store.key.clone());
+    let backend = Embedded::new(settings.store.path.clone(), settings.store.key.clone());
     let parent = pipeline::parent_environment();
-    let ended = block_on(pipeline::run(settings, source, &mut backend, parent))?;
+    let ended = block_on(pipeline::run(settings, source, backend, parent))?;
     if let Some(error) = &ended.failure {
         output::error(error);
     }

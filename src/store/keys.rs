@@ -191,7 +191,7 @@ pub fn private_directory(path: &Path) -> Result<&Path, KeyError> {
 }
 
 /// The beginning of the names of key files that are not finished yet.
-const TEMPORARY: &str = ".key-";
+const TEMPORARY: &str = ".qgis-secrets-key-";
 
 /// Held by the one process that may make or replace files of a directory. Ends with the process.
 #[derive(Debug)]

@@ -26,7 +26,7 @@ use super::selection::{Selection, user};
 const BUSY: Duration = Duration::from_secs(5);
 
 /// The beginning of the names of stores that are not finished yet.
-const TEMPORARY: &str = ".store-";
+const TEMPORARY: &str = ".qgis-secrets-store-";
 
 /// An open store.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::thread;
 
 use serde_json::Value as Json;
 
-use crate::support::Sandbox;
+use crate::support::{Ended, Sandbox};
 
 /// How many names `secret list` has.
 fn names(sandbox: &Sandbox) -> Vec<String> {
@@ -87,11 +87,20 @@ fn rotations_at_the_same_time_lose_nothing() {
     for n in 0..10 {
         sandbox.add("-P survey", &format!("NAME_{n}"), &format!("value-{n}"));
     }
-    thread::scope(|scope| {
-        for _ in 0..4 {
-            scope.spawn(|| sandbox.run(["key", "rotate"]).success());
-        }
+    let rotate = || sandbox.run(["key", "rotate"]);
+    let ended: Vec<Ended> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..4).map(|_| scope.spawn(rotate)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
+    let mut rotated = 0;
+    for ended in ended {
+        if ended.code == 0 {
+            rotated += 1;
+        } else {
+            ended.error(69, "key_busy", "another process is rotating the key");
+        }
+    }
+    assert!(rotated > 0);
     assert_eq!(keys(&sandbox), 1);
     let shown = sandbox.shell("printf %s \"$NAME_0 $NAME_9\"").success().stdout;
     assert_eq!(shown, "value-0 value-9");

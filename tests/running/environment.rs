@@ -21,7 +21,7 @@ const OWN: [&str; 5] =
 fn arrived(
     sandbox: &Sandbox,
     settings: &str,
-    env: Json,
+    env: &Json,
     parent: impl FnOnce(&mut Command),
 ) -> Variables {
     let settings = sandbox.write("settings.toml", settings);
@@ -57,7 +57,7 @@ fn sorted<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
 fn a_clean_environment_has_exactly_these_names() {
     let sandbox = Sandbox::new();
     sandbox.add("-P survey", "API_KEY", "value-1");
-    let variables = arrived(&sandbox, "", json!({"LABEL": "x"}), |command| {
+    let variables = arrived(&sandbox, "", &json!({"LABEL": "x"}), |command| {
         command.env("UNKNOWN_TOOL", "x").env("LC_TIME", "C").env("QGIS_DEBUG", "1");
     });
     let expected = sorted(["API_KEY", "HOME", "LABEL", "LANG", "LC_TIME", "PATH", "QGIS_DEBUG"]);
@@ -76,7 +76,7 @@ fn the_later_source_wins() {
     });
     let settings = "[environment]\npass = ['PATH', 'LC_*', 'JOB_ID']\n\
                     trust = ['XDG_RUNTIME_DIR', 'JOB_ID']";
-    let variables = arrived(&sandbox, settings, env, |command| {
+    let variables = arrived(&sandbox, settings, &env, |command| {
         for name in ["LC_ALL", "LC_TIME", "LC_NAME", "API_KEY", "JOB_ID"] {
             command.env(name, "parent");
         }
@@ -114,16 +114,16 @@ fn with_credentials(command: &mut Command) {
 fn credentials_of_the_parent_never_arrive() {
     let sandbox = Sandbox::new();
     sandbox.add("-P survey", "API_KEY", "value-1");
-    let clean = arrived(&sandbox, "", json!({}), with_credentials);
+    let clean = arrived(&sandbox, "", &json!({}), with_credentials);
     let expected = ["API_KEY", "HOME", "LANG", "PATH", "QGIS_DEBUG"];
     assert_eq!(names(&clean), sorted(expected));
 
     let image = "[environment]\ninherit = 'image'";
-    let image = arrived(&sandbox, image, json!({}), with_credentials);
+    let image = arrived(&sandbox, image, &json!({}), with_credentials);
     assert_eq!(names(&image), sorted(expected.into_iter().chain(["CUSTOM"])));
 
     let prefix = "[environment]\npass = ['PATH', 'PG*', 'VAULT_*', 'AWS_*', 'QGIS_SECRETS_*']";
-    let prefix = arrived(&sandbox, prefix, json!({}), with_credentials);
+    let prefix = arrived(&sandbox, prefix, &json!({}), with_credentials);
     assert_eq!(names(&prefix), sorted(["API_KEY", "PATH"]));
 }
 
@@ -132,7 +132,7 @@ fn an_exact_name_in_the_settings_passes() {
     let sandbox = Sandbox::new();
     sandbox.add("-P survey", "API_KEY", "value-1");
     let settings = "[environment]\npass = ['PATH', 'PGHOST', 'AWS_PROFILE']";
-    let variables = arrived(&sandbox, settings, json!({}), with_credentials);
+    let variables = arrived(&sandbox, settings, &json!({}), with_credentials);
     assert_eq!(names(&variables), sorted(["API_KEY", "AWS_PROFILE", "PATH", "PGHOST"]));
 }
 
@@ -158,7 +158,7 @@ fn values_arrive_byte_for_byte() {
     // A parent's value need not be text.
     let raw = OsStr::from_bytes(b"\xff\xfe raw");
     let env = json!({"FROM_DESCRIPTOR": "a\n'\"ü"});
-    let variables = arrived(&sandbox, "", env, |command| {
+    let variables = arrived(&sandbox, "", &env, |command| {
         command.env("LC_RAW", raw);
     });
     for (name, value) in values {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value as Json;
 
 use super::{Going, run_command, script};
-use crate::support::Sandbox;
+use crate::support::{Sandbox, until};
 
 /// What came in: the request line, the headers in lower case, the body.
 struct Request {
@@ -121,10 +121,12 @@ fn a_report_that_nobody_takes_is_kept_and_changes_no_code() {
     let server = Server::answering(&[403, 403]);
     let going = start(&sandbox, &server);
     server.next();
+    let kept = |event| sandbox.store().with_file_name(format!("undelivered/job-1-1-{event}.json"));
+    until("the first report is kept", || kept("started").exists());
     sandbox.write("go", "");
     let ended = going.end().fails(3);
     for event in ["started", "ended"] {
-        let kept = sandbox.store().with_file_name(format!("undelivered/job-1-1-{event}.json"));
+        let kept = kept(event);
         assert_eq!(crate::support::json(&kept)["event"], event);
         assert_eq!(std::fs::metadata(&kept).unwrap().permissions().mode() & 0o7777, 0o600);
         assert!(ended.stderr.contains(kept.to_str().unwrap()), "{}", ended.stderr);

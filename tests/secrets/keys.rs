@@ -55,7 +55,7 @@ fn another_key_opens_nothing() {
     fs::copy(other.key(), sandbox.key()).unwrap();
     let ran = sandbox.path("ran");
     let ended = sandbox.shell(&format!("echo > '{}'", ran.display()));
-    ended.error(69, "secret_damaged", "cannot be opened");
+    ended.error(78, "key_of_another_store", "is not the one that the store");
     assert!(!ran.exists());
     sandbox.run(["key", "rotate"]).error(
         78,

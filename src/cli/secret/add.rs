@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
 use super::{author, output, store, warn_of_level, warn_of_service};
@@ -217,11 +218,18 @@ pub(super) fn named(path: &Path) -> String {
     if path == Path::new("-") { "standard input".into() } else { path.display().to_string() }
 }
 
+/// Asks on the terminal. rpassword turns the echo off after the question only, and shows the value
+/// of whoever answers at once; so it is off before that.
 fn prompt(question: &str) -> Result<Value, Error> {
-    let text = rpassword::prompt_password(question)
-        .map(Zeroizing::new)
-        .map_err(|error| Error::Io("the terminal".into(), error))?;
-    Ok(Value::from(text.as_str()))
+    let fault = |error| Error::Io("the terminal".into(), error);
+    let terminal = File::options().read(true).write(true).open("/dev/tty").map_err(fault)?;
+    let as_it_was = tcgetattr(&terminal).map_err(|errno| fault(errno.into()))?;
+    let mut silent = as_it_was.clone();
+    silent.local_flags.remove(LocalFlags::ECHO);
+    tcsetattr(&terminal, SetArg::TCSANOW, &silent).map_err(|errno| fault(errno.into()))?;
+    let text = rpassword::prompt_password(question).map(Zeroizing::new).map_err(fault);
+    tcsetattr(&terminal, SetArg::TCSANOW, &as_it_was).map_err(|errno| fault(errno.into()))?;
+    Ok(Value::from(text?.as_str()))
 }
 
 fn without_line_end(value: &Value) -> Value {

@@ -127,7 +127,7 @@ fn instead(removed: &Record, same_name: &[Record]) -> String {
                 })
                 .map(|record| record.owner.id().as_str())
                 .collect();
-            if of_organizations.is_empty() {
+            let now = if of_organizations.is_empty() {
                 "none".to_owned()
             } else {
                 let ids: Vec<&str> = of_organizations.into_iter().collect();
@@ -135,6 +135,14 @@ fn instead(removed: &Record, same_name: &[Record]) -> String {
                     "the organization's, if the project belongs to {}; otherwise none",
                     ids.join(" or ")
                 )
+            };
+            let defaults = same_name
+                .iter()
+                .any(|record| matches!(record.owner, Owner::Organization { user: Some(_), .. }));
+            if user.is_none() && defaults {
+                format!("{now}; a member with a default of the organization's gets that")
+            } else {
+                now
             }
         }
         Owner::Organization { organization, user: Some(_) }
