@@ -159,6 +159,13 @@ impl Environment {
         Some(OsString::from_vec(string[name.len() + 1..string.len() - 1].to_vec()))
     }
 
+    /// Sets what is the runner's own, over everything else.
+    pub fn set_own<'a>(&mut self, own: impl IntoIterator<Item = (&'a str, OsString)>) {
+        for (name, value) in own {
+            self.set(name.into(), value.as_bytes());
+        }
+    }
+
     fn set(&mut self, name: OsString, value: &[u8]) {
         let mut string = ValueBuf::new();
         for part in [name.as_bytes(), b"=", value, b"\0"] {
@@ -171,13 +178,12 @@ impl Environment {
 /// Builds the job's environment.
 ///
 /// `parent` is the runner's own environment, `descriptor` the descriptor's `env`, `secrets` the
-/// opened environment variables, `own` what the runner sets itself and nothing can override.
+/// opened environment variables. [`Environment::set_own`] follows.
 pub fn build<'a>(
     policy: &Policy,
     parent: impl IntoIterator<Item = (OsString, OsString)>,
     descriptor: &BTreeMap<String, String>,
     secrets: impl IntoIterator<Item = (&'a str, &'a Value)>,
-    own: impl IntoIterator<Item = (&'a str, OsString)>,
 ) -> Result<Environment, Refused> {
     let mut environment = Environment::default();
     for (name, value) in parent {
@@ -199,9 +205,6 @@ pub fn build<'a>(
     for (name, value) in secrets {
         check(name, value)?;
         environment.set(name.into(), value.expose());
-    }
-    for (name, value) in own {
-        environment.set(name.into(), value.as_bytes());
     }
     Ok(environment)
 }
@@ -231,13 +234,13 @@ mod tests {
     ) -> Result<BTreeMap<String, String>, Refused> {
         let secrets: Vec<(&str, Value)> =
             secrets.iter().map(|(name, value)| (*name, Value::from(*value))).collect();
-        let environment = build(
+        let mut environment = build(
             policy,
             parent.iter().map(|(name, value)| ((*name).into(), (*value).into())),
             &descriptor.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
             secrets.iter().map(|(name, value)| (*name, value)),
-            own.iter().map(|(name, value)| (*name, (*value).into())),
         )?;
+        environment.set_own(own.iter().map(|(name, value)| (*name, (*value).into())));
         Ok(environment
             .strings()
             .map(|string| {

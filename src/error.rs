@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use crate::backend::BackendError;
 use crate::containment::WorkspaceError;
 use crate::environment::Refused;
-use crate::http::HttpError;
+use crate::http::{HttpError, TokenError};
 use crate::job::{Identity, InvalidJob};
 use crate::pgservice::Rejected;
 use crate::precedence::Conflict;
@@ -66,11 +66,8 @@ pub enum Error {
     #[error("the job descriptor cannot be fetched: {0}")]
     Fetch(#[source] HttpError),
     /// A token's file.
-    #[error("the token file {0} cannot be read: {1}")]
-    TokenFile(String, #[source] std::io::Error),
-    /// A token's file, once it was read.
-    #[error("the token file {0} must hold one token: visible ASCII characters, without blanks")]
-    TokenContent(String),
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// The backend.
     #[error(transparent)]
     Backend(#[from] BackendError),
@@ -154,8 +151,8 @@ impl Error {
             Self::Job(_) | Self::JobSize(..) => ("job_invalid", INVALID),
             Self::JobFile(..) => ("job_unreadable", INVALID),
             Self::Fetch(error) => fetch(error),
-            Self::TokenFile(..) => ("token_unreadable", SETTINGS),
-            Self::TokenContent(_) => ("token_invalid", SETTINGS),
+            Self::Token(TokenError::Unreadable(..)) => ("token_unreadable", SETTINGS),
+            Self::Token(TokenError::Content(_)) => ("token_invalid", SETTINGS),
             Self::Backend(BackendError::Store(error)) => store(error),
             Self::Backend(BackendError::Key(error)) => key(error),
             Self::Conflict(_) => ("secrets_ambiguous", UNAVAILABLE),

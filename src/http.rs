@@ -4,6 +4,9 @@
 //! one limit the answer; only what may pass is tried again (connection errors, 429, 5xx); no
 //! redirect is followed, for the token would go with it; an error holds no token and no body.
 
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
@@ -11,6 +14,9 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Client, Method, Request, Response, StatusCode, Url};
 
 use crate::secret::{Value, ValueBuf};
+
+/// The largest token file, in bytes.
+const MAX_TOKEN: usize = 64 * 1024;
 
 /// To the first byte of one attempt's connection.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -69,6 +75,20 @@ pub enum HttpError {
     Setup(String),
 }
 
+/// Why a token file has no token.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenError {
+    /// Not there, or not readable.
+    #[error("the token file {} cannot be read: {}", .0.display(), .1)]
+    Unreadable(PathBuf, #[source] io::Error),
+    /// Something else is in it.
+    #[error(
+        "the token file {} must hold one token: visible ASCII characters, without blanks",
+        .0.display()
+    )]
+    Content(PathBuf),
+}
+
 fn hint(status: StatusCode) -> &'static str {
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => "; check the token",
@@ -87,6 +107,20 @@ pub struct Endpoint<'a> {
     pub token: Option<&'a Value>,
     /// For all attempts together.
     pub deadline: Duration,
+}
+
+/// Reads a bearer token from its file; blanks and line ends around it are no part of it.
+pub fn read_token(path: &Path) -> Result<Value, TokenError> {
+    let fault = |error| TokenError::Unreadable(path.into(), error);
+    let text = File::open(path).and_then(|file| ValueBuf::read(file, MAX_TOKEN)).map_err(fault)?;
+    let text = text.ok_or_else(|| fault(io::Error::other("larger than 64 KiB")))?;
+    let text = text.as_slice().trim_ascii();
+    if text.is_empty() || !text.iter().all(u8::is_ascii_graphic) {
+        return Err(TokenError::Content(path.into()));
+    }
+    let mut token = ValueBuf::new();
+    token.push(text);
+    Ok(token.finish())
 }
 
 /// Fetches up to `limit` bytes.

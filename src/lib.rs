@@ -3,7 +3,7 @@
 //! # What it does
 //!
 //! An orchestrator starts `qgis-secrets run JOB` once for each job. The program reads a job
-//! [descriptor](job), asks a [backend](backend) which secrets that job gets, writes a private
+//! [descriptor](job), asks a [`backend`] which secrets that job gets, writes a private
 //! `pg_service.conf`, starts the job's command with `PGSERVICEFILE` and the environment variables
 //! set, supervises it, wipes everything, and reports. [`pipeline`] is that in one function.
 //!

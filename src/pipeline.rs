@@ -24,7 +24,7 @@ use crate::http::{self, Endpoint};
 use crate::job::{Invocation, Job, Policy};
 use crate::pgservice::{self, Service};
 use crate::precedence::{self, Resolution};
-use crate::report::{self, Containment, Outcome, Report};
+use crate::report::{self, Containment, Messenger, Outcome, Report};
 use crate::secret::{Kind, Name, Value, ValueBuf};
 use crate::settings::Settings;
 use crate::supervise::feedback::Promise;
@@ -64,9 +64,13 @@ pub async fn run(
     parent: Vec<(OsString, OsString)>,
 ) -> Ended {
     let mut report = Report::begin(backend.name());
+    let mut messenger = Messenger::new(&settings.report);
     let mut signals = Signals::listen();
     let result = match &mut signals {
-        Ok(signals) => stages(settings, source, backend, parent, signals, &mut report).await,
+        Ok(signals) => {
+            let told = Told { report: &mut report, messenger: &mut messenger };
+            stages(settings, source, backend, parent, signals, told).await
+        }
         Err(error) => Err(Error::Setup(format!("signal handlers: {error}"))),
     };
     let wiped = report.wipe.as_ref().is_none_or(|receipt| receipt.verified);
@@ -86,14 +90,16 @@ pub async fn run(
         tracing::error!(%error, "the report is lost");
     }
     match &mut signals {
-        // Who wants the runner to end doesn't wait for an address that doesn't answer.
-        Ok(signals) => tokio::select! {
-            () = post(settings, &report) => {}
-            _ = signals.order() => keep(settings, &report, "the runner was told to end"),
-        },
-        Err(_) => post(settings, &report).await,
+        Ok(signals) => messenger.ended(&report, signals.order()).await,
+        Err(_) => messenger.ended(&report, std::future::pending::<()>()).await,
     }
     Ended { report, failure, exit_code }
+}
+
+/// Who hears of a run.
+struct Told<'a> {
+    report: &'a mut Report,
+    messenger: &'a mut Messenger,
 }
 
 async fn stages(
@@ -102,7 +108,7 @@ async fn stages(
     backend: impl Backend,
     parent: Vec<(OsString, OsString)>,
     signals: &mut Signals,
-    report: &mut Report,
+    Told { report, messenger }: Told<'_>,
 ) -> Result<Outcome, Error> {
     let mut clock = Clock::start();
 
@@ -129,11 +135,8 @@ async fn stages(
     report.containment = Some(Containment { workspace: if memory { "memory" } else { "disk" } });
     let promise = job.feedback.as_deref().map(Promise::new);
 
-    let finished = tokio::select! {
-        finished = supervise::child::run(command, signals) => finished,
-        // Beside the job, and never in its way.
-        never = announce(settings, report.clone()) => match never {},
-    };
+    messenger.started(report);
+    let finished = supervise::child::run(command, signals).await;
     clock.lap("supervise", report);
 
     let mut receipt = workspace.wipe();
@@ -166,7 +169,7 @@ pub async fn pull(settings: &Settings, source: Source) -> Result<Job, Error> {
         Source::File(path) => apart(move || read_file(&path, limit)).await?,
         Source::Stdin => apart(move || read_stdin(limit)).await?,
         Source::Url(url) => {
-            let token = settings.job.token_file.as_deref().map(read_token).transpose()?;
+            let token = settings.job.token_file.as_deref().map(http::read_token).transpose()?;
             let deadline = settings.job.deadline;
             let endpoint = Endpoint { url: &url, token: token.as_ref(), deadline };
             http::get(endpoint, limit).await.map_err(Error::Fetch)?
@@ -183,21 +186,6 @@ pub fn job_policy(settings: &Settings) -> Policy<'_> {
         timeout: settings.supervision.timeout,
         grace: settings.supervision.grace,
     }
-}
-
-/// Reads a bearer token from its file.
-pub fn read_token(path: &Path) -> Result<Value, Error> {
-    let fault = |error| Error::TokenFile(path.display().to_string(), error);
-    let large = || fault(std::io::Error::other("larger than 64 KiB"));
-    let file = File::open(path).map_err(fault)?;
-    let text = ValueBuf::read(file, 64 * 1024).map_err(fault)?.ok_or_else(large)?;
-    let text = text.as_slice().trim_ascii();
-    if text.is_empty() || !text.iter().all(u8::is_ascii_graphic) {
-        return Err(Error::TokenContent(path.display().to_string()));
-    }
-    let mut token = ValueBuf::new();
-    token.push(text);
-    Ok(token.finish())
 }
 
 async fn apart(
@@ -301,21 +289,22 @@ fn materialise(
     let disk =
         settings.workspace.allow_disk.then(|| variable("TMPDIR").unwrap_or_else(|| "/tmp".into()));
     let places = Places::new(&settings.workspace.path, variable("XDG_RUNTIME_DIR"), disk);
-    let workspace = Workspace::create(&places, &pgservice::render_file(&resolved.services))?;
     let policy = environment::Policy {
         inherit_all: settings.environment.inherit_all,
         pass: settings.environment.pass.clone(),
         trust: settings.environment.trust.clone(),
     };
-    let own = [
+    let secrets = resolved.variables.iter().map(|(name, value)| (name.as_str(), value));
+    let mut environment = environment::build(&policy, parent, &job.env, secrets)?;
+    // The last step that can fail: from here on there is something to wipe.
+    let workspace = Workspace::create(&places, &pgservice::render_file(&resolved.services))?;
+    environment.set_own([
         ("PGSERVICEFILE", workspace.service_file().into_os_string()),
         ("PGSYSCONFDIR", workspace.sysconf_dir().into_os_string()),
         ("QGIS_CUSTOM_CONFIG_PATH", workspace.qgis_dir().into_os_string()),
         ("XDG_RUNTIME_DIR", workspace.runtime_dir().into_os_string()),
         ("JOB_ID", job.id.as_str().into()),
-    ];
-    let secrets = resolved.variables.iter().map(|(name, value)| (name.as_str(), value));
-    let environment = environment::build(&policy, parent, &job.env, secrets, own)?;
+    ]);
     let command = Command {
         words: job.command.clone(),
         environment,
@@ -324,38 +313,6 @@ fn materialise(
         grace: job.grace,
     };
     Ok(Launch { workspace, command })
-}
-
-/// Says that the job has started, and then waits for ever: the job's end ends this.
-async fn announce(settings: &Settings, report: Report) -> std::convert::Infallible {
-    post(settings, &report).await;
-    std::future::pending().await
-}
-
-/// POSTs a report, or keeps it. A failure changes no exit code.
-async fn post(settings: &Settings, report: &Report) {
-    let Some(url) = &settings.report.url else { return };
-    let token = settings.report.token_file.as_deref().map(read_token).transpose();
-    let delivered = match &token {
-        Ok(token) => report::deliver(report, url, token.as_ref(), settings.report.deadline)
-            .await
-            .map_err(Error::from)
-            .map_err(|error| error.to_string()),
-        Err(error) => Err(error.to_string()),
-    };
-    if let Err(error) = delivered {
-        keep(settings, report, &error);
-    }
-}
-
-fn keep(settings: &Settings, report: &Report, error: &str) {
-    if settings.report.url.is_none() {
-        return;
-    }
-    match report::keep(report, &settings.report.undelivered) {
-        Ok(path) => tracing::error!(error, kept = %path.display(), "the report was kept"),
-        Err(lost) => tracing::error!(error, %lost, "the report is lost"),
-    }
 }
 
 fn log_wipe(receipt: &Receipt) {

@@ -1,6 +1,6 @@
 //! Which secret wins: a pure function over metadata, the same for every caller.
 //!
-//! Invariants: for each (kind, key) the secret of the highest [`Level`](crate::secret::Level)
+//! Invariants: for each (kind, key) the secret of the highest [`Level`]
 //! wins, and exactly one; the order of the candidates never matters; a candidate that is not this
 //! job's, or two of the same name at the same level, stop the resolution instead of being guessed
 //! away.

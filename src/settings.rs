@@ -30,6 +30,7 @@ pub const DEFAULT_PASS: &[&str] = &[
     "LANGUAGE",
     "LC_*",
     "TZ",
+    "TMPDIR",
     "TERM",
     "COLORTERM",
     "NO_COLOR",

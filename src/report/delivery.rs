@@ -4,11 +4,14 @@ use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
+
 use super::Report;
-use crate::http::{self, Endpoint, HttpError};
-use crate::secret::Value;
+use crate::http::{self, Endpoint, HttpError, TokenError};
+use crate::settings;
 use crate::store::keys;
 
 /// A report that nobody got.
@@ -17,9 +20,101 @@ pub enum Undelivered {
     /// The file could not be written.
     #[error("the report could not be written to {}: {}", .0.display(), .1)]
     File(PathBuf, #[source] io::Error),
+    /// The token could not be read.
+    #[error("the report could not be delivered: {0}")]
+    Token(#[from] TokenError),
     /// The address did not take it.
     #[error("the report could not be delivered: {0}")]
     Http(#[from] HttpError),
+}
+
+/// Tells an orchestrator of one run, beside the job and never in its way.
+#[derive(Debug)]
+pub struct Messenger {
+    address: Option<Arc<Address>>,
+    started: Option<(Report, JoinHandle<()>)>,
+}
+
+#[derive(Debug)]
+struct Address {
+    url: String,
+    token_file: Option<PathBuf>,
+    deadline: Duration,
+    undelivered: PathBuf,
+}
+
+impl Messenger {
+    /// Without `report.url` it does nothing.
+    pub fn new(settings: &settings::Report) -> Self {
+        let address = settings.url.clone().map(|url| {
+            Arc::new(Address {
+                url,
+                token_file: settings.token_file.clone(),
+                deadline: settings.deadline,
+                undelivered: settings.undelivered.clone(),
+            })
+        });
+        Self { address, started: None }
+    }
+
+    /// Begins to deliver the report of the start.
+    pub fn started(&mut self, report: &Report) {
+        if let Some(address) = self.address.clone() {
+            let posted = report.clone();
+            let task = tokio::spawn(async move { address.post(&posted).await });
+            self.started = Some((report.clone(), task));
+        }
+    }
+
+    /// Delivers the report of the end, after that of the start. What is not delivered when
+    /// `enough` is ready is kept: whoever wants the runner to end doesn't wait for an address that
+    /// doesn't answer.
+    pub async fn ended(self, report: &Report, enough: impl Future<Output = impl Sized>) {
+        let Some(address) = self.address else { return };
+        let mut started = self.started;
+        let both = async {
+            if let Some((_, task)) = &mut started {
+                // It fails only if it panicked, which was told then.
+                task.await.unwrap_or_default();
+            }
+            address.post(report).await;
+        };
+        tokio::select! {
+            () = both => return,
+            _ = enough => {}
+        }
+        const WHY: &str = "the runner was told to end";
+        if let Some((start, task)) = started.filter(|(_, task)| !task.is_finished()) {
+            task.abort();
+            address.keep(&start, WHY);
+        }
+        address.keep(report, WHY);
+    }
+}
+
+impl Address {
+    /// A failure changes no exit code: it is said, and the report is kept.
+    async fn post(&self, report: &Report) {
+        if let Err(error) = self.deliver(report).await {
+            self.keep(report, &error.to_string());
+        }
+    }
+
+    async fn deliver(&self, report: &Report) -> Result<(), Undelivered> {
+        // Without a job there is nobody whose report it could be.
+        let Some(key) = report.idempotency_key() else { return Ok(()) };
+        let token = self.token_file.as_deref().map(http::read_token).transpose()?;
+        let endpoint = Endpoint { url: &self.url, token: token.as_ref(), deadline: self.deadline };
+        http::post(endpoint, &key, text(report)).await?;
+        Ok(())
+    }
+
+    fn keep(&self, report: &Report, error: &str) {
+        match keep(report, &self.undelivered) {
+            Ok(path) => tracing::error!(error, kept = %path.display(), "the report was kept"),
+            Err(lost) => tracing::error!(error, %lost, "the report is lost"),
+        }
+    }
 }
 
 /// Writes a report to a file, which appears whole; what is no regular file, as `/dev/stdout` or a
@@ -46,20 +141,8 @@ pub fn write(report: &Report, path: &Path) -> Result<(), Undelivered> {
     file.persist(path).map(drop).map_err(|error| fault(error.error))
 }
 
-/// POSTs a report. Without a job there is nobody whose report it could be.
-pub async fn deliver(
-    report: &Report,
-    url: &str,
-    token: Option<&Value>,
-    deadline: Duration,
-) -> Result<(), Undelivered> {
-    let Some(key) = report.idempotency_key() else { return Ok(()) };
-    http::post(Endpoint { url, token, deadline }, &key, text(report)).await?;
-    Ok(())
-}
-
 /// Keeps a report that could not be delivered; returns where.
-pub fn keep(report: &Report, directory: &Path) -> Result<PathBuf, Undelivered> {
+fn keep(report: &Report, directory: &Path) -> Result<PathBuf, Undelivered> {
     let name = match &report.job {
         // An id may hold slashes, and be longer than a file's name may be.
         Some(job) if job.id.len() <= 80 => {

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-pub use delivery::{Undelivered, deliver, keep, write};
+pub use delivery::{Messenger, Undelivered, write};
 pub use outcome::Outcome;
 
 use crate::containment::Receipt;

@@ -48,6 +48,8 @@ class Sandbox:
             if not name.startswith(("PG", "PYTHON", "XDG_", "QGIS_OPTS"))
         }
         environment["HOME"] = str(self.directory("home"))
+        # QGIS leaves folders there.
+        environment["TMPDIR"] = str(self.directory("tmp"))
         environment["LANG"] = environment["LC_ALL"] = "C.UTF-8"
         environment["QT_QPA_PLATFORM"] = "offscreen"
         environment["QGIS_SECRETS_STORE"] = str(self.store)
