@@ -44,7 +44,7 @@ pub(super) struct Job {
 
 impl Default for Job {
     fn default() -> Self {
-        Self { commands: true, max_bytes: 1024 * 1024, token_file: None, deadline_s: 60.0 }
+        Self { commands: true, max_bytes: 1024 * 1024, token_file: None, deadline_s: 30.0 }
     }
 }
 

@@ -216,3 +216,17 @@ fn a_terminal_is_asked_and_shows_nothing() {
     let shown = sandbox.shell("echo $API_KEY; cat \"$PGSERVICEFILE\"").success().stdout;
     assert_eq!(shown, "typed-value\n[ninja]\nuser=n\npassword=typed-value\n");
 }
+
+/// A password that is piped in without the option is not read, and that is said.
+#[test]
+fn a_service_without_a_password_is_told_of_unless_it_is_meant() {
+    let sandbox = Sandbox::new();
+    let add = ["secret", "add-service", "-P", "survey", "--service", "db", "--db-host", "h"];
+    let ended = sandbox.run_with(add, "piped-password").success();
+    assert!(ended.stderr.contains("gets no password; --password-stdin"), "{}", ended.stderr);
+    let file = sandbox.shell("cat \"$PGSERVICEFILE\"").success().stdout;
+    assert_eq!(file, "[db]\nhost=h\n");
+    let meant = add.into_iter().chain(["--no-password", "--replace"]);
+    let ended = sandbox.run(meant).success();
+    assert!(!ended.stderr.contains("gets no password"), "{}", ended.stderr);
+}

@@ -187,11 +187,11 @@ fn from_fields(args: AddServiceArgs) -> Result<Service, Error> {
         let question = format!("Password for the service {name} (empty: none): ");
         Some(prompt(&question)?).filter(|password| !password.is_empty())
     } else {
-        return Err(Error::Usage(
-            "nobody can be asked for the password here: pipe it in with --password-stdin, or say \
-             --no-password"
-                .into(),
-        ));
+        output::warning(
+            "the service gets no password; --password-stdin reads one, --no-password says that \
+             this is meant",
+        );
+        None
     };
     fields.extend(password.map(|password| ("password".to_owned(), password)));
     Ok(Service::from_settings(&name, fields)?)
