@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use serde_json::json;
 
 use super::{Going, report, run, script, until_written};
-use crate::support::{Sandbox, end, is_running};
+use crate::support::{Sandbox, end, is_running, until};
 
 fn sandbox() -> Sandbox {
     let sandbox = Sandbox::new();
@@ -144,4 +144,22 @@ fn children_that_the_runner_had_before_are_not_the_jobs() {
     kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
     ended.fails(3);
     assert!(lives, "a child from before the job was killed");
+}
+
+/// Whoever kills the runner itself ends the job's leader with it. The workspace is left, in memory:
+/// nobody is there any more to wipe it.
+#[test]
+fn the_leader_dies_with_a_runner_that_is_killed() {
+    let sandbox = sandbox();
+    let leader = format!("{NOTE}note $$; echo > ready; exec sleep 1000");
+    let going = Going::start(&sandbox, script(&leader));
+    until_written(&sandbox.path("ready"), "\n");
+    going.signal(Signal::SIGKILL);
+    let leader = &noted(&sandbox.path("pids"))[0];
+    // First, for a leader that lives holds the output open.
+    until("the leader is dead", || !leader.lives());
+    going.end().fails(137);
+    for left in sandbox.left_behind() {
+        fs::remove_dir_all(left).unwrap();
+    }
 }
