@@ -58,7 +58,7 @@ enum UseVerdict {
     EnvMeant,
     /// `@NAME`, a QGIS variable that nothing defines.
     Undefined,
-    /// In a filter, which the database evaluates.
+    /// In a filter, which is SQL for the database, or in the text of a variable.
     NotEvaluated,
 }
 
@@ -181,7 +181,7 @@ impl JudgedUse {
                 "{WARN}nothing defines this variable; for a secret write env('{name}'){WARN:#}"
             ),
             UseVerdict::NotEvaluated => {
-                format!("{WARN}a filter is SQL: the database evaluates it, not QGIS{WARN:#}")
+                format!("{WARN}stays as it is: QGIS evaluates no expression here{WARN:#}")
             }
         }
     }

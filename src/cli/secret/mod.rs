@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::pgservice::Service;
 use crate::secret::{Level, Owner, SecretId};
 use crate::settings::Settings;
-use crate::store::{KeyError, Keyring, NewSecret, PublicKey, Store, StoreError, keys};
+use crate::store::{KeyError, KeyId, Keyring, NewSecret, PublicKey, Store, StoreError, keys};
 
 /// Commands on secrets. There is none that shows a value or edits one. Each variant's help is that
 /// of its arguments.
@@ -45,13 +45,21 @@ fn store(
     secrets: &[NewSecret],
     replace: bool,
 ) -> Result<Vec<SecretId>, Error> {
-    let rotated = |error: &Error| {
-        matches!(error, Error::Backend(BackendError::Store(StoreError::OtherKey { .. })))
-    };
-    match open_and_add(settings, secrets, replace) {
-        // The key was rotated between our two reads: the key file holds the new one by now.
-        Err(error) if rotated(&error) => open_and_add(settings, secrets, replace),
-        result => result,
+    let mut tried: Option<KeyId> = None;
+    loop {
+        let error = match open_and_add(settings, secrets, replace) {
+            Err(Error::Backend(BackendError::Store(error @ StoreError::OtherKey { .. }))) => error,
+            result => return result,
+        };
+        // If the key was rotated between our two reads, the key file holds another one by now.
+        if settings.store.public_key.is_some() {
+            return Err(error.into());
+        }
+        let current = Some(Keyring::read(&settings.store.key)?.current().public().id().clone());
+        if current == tried {
+            return Err(error.into());
+        }
+        tried = current;
     }
 }
 
