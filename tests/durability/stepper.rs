@@ -34,9 +34,17 @@ impl Stepper {
         let mut stdin = child.stdin.take().unwrap();
         stdin.write_all(format!("go\n{input}").as_bytes()).unwrap();
         drop(stdin);
+        let program = std::fs::canonicalize(command.get_program()).unwrap();
+        let executes = || std::fs::read_link(format!("/proc/{pid}/exe")).unwrap();
         loop {
             match waitpid(pid, None).unwrap() {
-                WaitStatus::PtraceEvent(_, _, libc::PTRACE_EVENT_EXEC) => break,
+                WaitStatus::PtraceEvent(_, _, libc::PTRACE_EVENT_EXEC) if executes() == program => {
+                    break;
+                }
+                // The shell's own: `spawn` returns while it is still under way.
+                WaitStatus::PtraceEvent(_, _, libc::PTRACE_EVENT_EXEC) => {
+                    ptrace::cont(pid, None).unwrap();
+                }
                 WaitStatus::Stopped(_, signal) => ptrace::cont(pid, signal).unwrap(),
                 other => panic!("the shell: {other:?}"),
             }
