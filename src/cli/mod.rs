@@ -137,7 +137,7 @@ fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Error> {
         .build()
         .map_err(|error| Error::Setup(format!("async runtime: {error}")))?;
     let result = runtime.block_on(future);
-    // A name that is being looked up would keep the runtime until the resolver gives up.
+    // A read from a pipe that never ends would keep the runtime for ever.
     runtime.shutdown_background();
     Ok(result)
 }
