@@ -51,7 +51,7 @@ impl Tree {
     /// Makes the calling process the subreaper of all that it will start.
     pub fn adopt() -> Result<Self, Errno> {
         prctl::set_child_subreaper(true)?;
-        Ok(Self { strangers: children().unwrap_or_default().into_iter().collect() })
+        Ok(Self { strangers: children("self").unwrap_or_default().into_iter().collect() })
     }
 
     /// Reaps every child that has ended but `leader`. Returns how the leader ended, if it did; it
@@ -68,11 +68,12 @@ impl Tree {
 
     /// Kills and reaps all that is left below the runner, the leader included.
     pub fn end(&self, leader: Pid) -> Ended {
+        // Who is there now; those that they start meanwhile are found below.
+        let mut killed = self.survivors(leader);
         // The group first, in one step. ESRCH: nobody but the unreaped leader.
         let group = Pid::from_raw(-leader.as_raw());
         let _ = kill(group, Signal::SIGKILL);
         reap_ended(leader);
-        let mut killed = BTreeSet::new();
         let started = Instant::now();
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         loop {
@@ -80,7 +81,7 @@ impl Tree {
             while let Look::Ended(pid, _) = look() {
                 reap_ended(pid);
             }
-            let Ok(children) = children() else {
+            let Ok(children) = children("self") else {
                 // Without /proc nobody can be found; the kernel still says whether there is one.
                 let left = u32::from(look() != Look::Nobody);
                 return Ended { killed: count(killed.len()), left };
@@ -101,6 +102,23 @@ impl Tree {
                 }
             }
         }
+    }
+
+    /// What lives below the runner, but for strangers: a leader that has ended has no children
+    /// any more, they are the runner's.
+    fn survivors(&self, leader: Pid) -> BTreeSet<Pid> {
+        let mut found = BTreeSet::new();
+        let mut parents = vec!["self".to_owned()];
+        while let Some(parent) = parents.pop() {
+            // One that ends meanwhile is none.
+            for pid in children(&parent).unwrap_or_default() {
+                if pid != leader && !self.strangers.contains(&pid) && lives(pid) {
+                    found.insert(pid);
+                    parents.push(pid.to_string());
+                }
+            }
+        }
+        found
     }
 }
 
@@ -164,13 +182,21 @@ fn await_end(pid: Pid, limit: Duration) -> bool {
     matches!(poll(&mut readable, limit), Ok(1))
 }
 
-/// The children of the calling process, whatever thread started them: proc_pid_task(5).
-fn children() -> io::Result<Vec<Pid>> {
+/// The children of a process (a number, or `self`), whatever thread started them:
+/// proc_pid_task(5).
+fn children(process: &str) -> io::Result<Vec<Pid>> {
     let mut children = Vec::new();
-    for task in fs::read_dir("/proc/self/task")? {
+    for task in fs::read_dir(format!("/proc/{process}/task"))? {
         let list = fs::read_to_string(task?.path().join("children"))?;
         let pids = list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok());
         children.extend(pids.map(Pid::from_raw));
     }
     Ok(children)
+}
+
+/// Whether a process is there and no zombie: the state in `/proc/PID/stat` follows the name, which
+/// is in parentheses.
+fn lives(pid: Pid) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z')))
 }
