@@ -63,8 +63,8 @@
 //! - Who reads the store's file, or a copy of it: sealed values. Names, levels, owners and times are
 //!   in the clear.
 //! - Who can change the store's file but not read the key: an altered, moved, renamed or deleted row
-//!   stops the jobs that would get it. **Not** noticed: rows taken away together with the checksum
-//!   that misses them; to the store that is a removal.
+//!   stops the jobs that would get it. **Not** noticed: a change that rewrites the checksum as well,
+//!   which takes secrets away, puts back older ones, or, with the public key, puts in others.
 //! - Who can read the key and the store: everything. The embedded store's key lies beside it unless
 //!   the settings say otherwise.
 //! - The job itself: it has its secrets, and can send them anywhere. Whoever decides what a job

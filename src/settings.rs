@@ -225,7 +225,7 @@ impl Settings {
             };
         let path = overrides.store.clone().or(store.path).or_else(|| places.store());
         let path = path.ok_or(InvalidSettings::NoHome)?;
-        let key = overrides.key.clone().or(store.key).unwrap_or_else(|| path.with_file_name("key"));
+        let key = overrides.key.clone().or(store.key).unwrap_or_else(|| default_key(&path));
         let tasks = tasks
             .into_iter()
             .map(|(name, raw)| match Template::try_from(raw) {
@@ -314,6 +314,13 @@ impl Places {
     fn store(&self) -> Option<PathBuf> {
         self.data.as_ref().map(|directory| directory.join("qgis-secrets/store.db"))
     }
+}
+
+/// `store.key` for `store.db`: a key of each store's own, for a rotation of one would take another's
+/// away.
+fn default_key(store: &Path) -> PathBuf {
+    let key = store.with_extension("key");
+    if key == store { store.with_extension("key.key") } else { key }
 }
 
 fn seconds(setting: &'static str, seconds: f64) -> Result<Duration, InvalidSettings> {

@@ -31,7 +31,7 @@ pub struct Global {
         env = "QGIS_SECRETS_STORE"
     )]
     store: Option<PathBuf>,
-    /// The private key's file (default: `key` beside the store)
+    /// The private key's file (default: `store.key` for `store.db`)
     #[arg(
         help_heading = "Global options",
         long,

@@ -35,6 +35,8 @@ pub struct Workspace {
     /// The service file and the directory themselves, wherever the job moves them.
     service_file: Option<File>,
     directory: Option<File>,
+    /// The service file's length as it was written; the job may have made it any longer.
+    written: u64,
 }
 
 /// Where a workspace may go.
@@ -100,6 +102,7 @@ impl Workspace {
             wiped: false,
             service_file: None,
             directory: None,
+            written: service_file.len() as u64,
         };
         workspace.fill(service_file).map_err(fault)?;
         Ok(workspace)
@@ -164,15 +167,20 @@ impl Workspace {
         self.wiped = true;
         // First the file that holds passwords: it goes even if the rest resists, and by its
         // descriptor, for the job may have moved or linked it.
-        let overwritten = self.service_file.as_ref().map_or(Ok(()), overwrite);
+        let service_file = self.service_file.as_ref();
+        let overwritten = service_file.map_or(Ok(()), |file| overwrite(file, self.written));
         let files_removed = open_up(&self.path);
         // std's walk holds directories open and never follows a link that the job put there.
-        let removed = fs::remove_dir_all(&self.path);
+        let removed = match fs::remove_dir_all(&self.path) {
+            // The job moved or removed it: the descriptor says which.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        };
         let problem = match (overwritten, removed) {
             (Err(error), _) | (_, Err(error)) => Some(error.to_string()),
             _ if fs::symlink_metadata(&self.path).is_ok() => Some("it is still there".to_owned()),
             _ if [&self.service_file, &self.directory].into_iter().flatten().any(has_name) => {
-                Some("the job moved or linked it; what is left elsewhere is empty".to_owned())
+                Some("the job moved or linked it; the service file in it is empty".to_owned())
             }
             _ => None,
         };
@@ -230,10 +238,14 @@ fn writable(path: &Path) -> bool {
         .is_ok()
 }
 
-/// Overwrites a file with zeros, and empties it.
-fn overwrite(file: &File) -> io::Result<()> {
+/// Overwrites the first `len` bytes of a file with zeros, and empties it.
+fn overwrite(file: &File, len: u64) -> io::Result<()> {
+    let zeroed = zero(file, len.min(file.metadata()?.len()));
+    file.set_len(0).and(zeroed)
+}
+
+fn zero(file: &File, len: u64) -> io::Result<()> {
     let zeros = [0; 4096];
-    let len = file.metadata()?.len();
     let mut at = 0;
     while at < len {
         let n = usize::try_from(len - at).map_or(zeros.len(), |left| left.min(zeros.len()));
@@ -241,8 +253,7 @@ fn overwrite(file: &File) -> io::Result<()> {
         at += n as u64;
     }
     // On a disk the zeros have to arrive before the blocks are given back.
-    file.sync_data()?;
-    file.set_len(0)
+    file.sync_data()
 }
 
 /// Whether a file or directory still has a name somewhere.

@@ -2,11 +2,12 @@
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::libc;
 use tokio::task::JoinHandle;
 
 use super::Report;
@@ -79,16 +80,17 @@ impl Messenger {
             }
             address.post(report).await;
         };
-        tokio::select! {
+        let why = tokio::select! {
             () = both => return,
-            _ = enough => {}
-        }
-        const WHY: &str = "the runner was told to end";
+            _ = enough => "the runner was told to end",
+            // One deadline for both: whoever ends the runner gives it little time.
+            () = tokio::time::sleep(address.deadline) => "there was no answer in time",
+        };
         if let Some((start, task)) = started.filter(|(_, task)| !task.is_finished()) {
             task.abort();
-            address.keep(&start, WHY);
+            address.keep(&start, why);
         }
-        address.keep(report, WHY);
+        address.keep(report, why);
     }
 }
 
@@ -121,12 +123,16 @@ impl Address {
 /// pipe, is written to as it is.
 pub fn write(report: &Report, path: &Path) -> Result<(), Undelivered> {
     let fault = |error| Undelivered::File(path.into(), error);
-    // A link is followed: its target is what was meant.
-    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.into());
-    if fs::metadata(path).is_ok_and(|there| !there.is_file()) {
-        let mut target = OpenOptions::new().write(true).open(path).map_err(fault)?;
+    let special = ["/dev", "/proc"].iter().any(|root| path.starts_with(root));
+    if special || fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        // Appends, for the job may have written there; and waits for no reader of a pipe.
+        let mut options = OpenOptions::new();
+        let options = options.append(true).custom_flags(libc::O_NONBLOCK);
+        let mut target = options.open(path).map_err(fault)?;
         return target.write_all(text(report).as_bytes()).map_err(fault);
     }
+    // A link is followed: its target is what was meant.
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.into());
     let directory = match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),

@@ -48,7 +48,7 @@ fn the_sample_lists_every_setting() {
 fn defaults_stand_below_home() {
     let settings = parse("").unwrap();
     assert_eq!(settings.store.path, Path::new("/home/ada/.local/share/qgis-secrets/store.db"));
-    assert_eq!(settings.store.key, Path::new("/home/ada/.local/share/qgis-secrets/key"));
+    assert_eq!(settings.store.key, Path::new("/home/ada/.local/share/qgis-secrets/store.key"));
     assert!(settings.job.commands);
     let nowhere = Places::new(&|_: &str| None);
     let error = Settings::parse(None, &Overrides::default(), &nowhere).unwrap_err();
@@ -66,7 +66,7 @@ fn options_beat_the_file() {
     let places = Places::new(&|_: &str| None);
     let settings = Settings::parse(Some((Path::new("s"), text)), &overrides, &places).unwrap();
     assert_eq!(settings.store.path, Path::new("/x/s.db"));
-    assert_eq!(settings.store.key, Path::new("/x/key"));
+    assert_eq!(settings.store.key, Path::new("/x/s.key"));
     assert_eq!(settings.supervision.exit_codes, ExitCodes::Distinct);
 }
 

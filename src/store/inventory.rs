@@ -73,11 +73,12 @@ fn rows(connection: &Connection, path: &Path, owner: &Owner) -> Result<Vec<Recor
     Ok(records)
 }
 
-/// SHA-256 over kind and key of each, in the order of the records, each field behind its length.
+/// SHA-256 over kind, key and id of each, in the order of the records, each field behind its
+/// length. With the id, a row that was replaced cannot be put back.
 fn digest(records: &[Record]) -> [u8; 32] {
     let mut hash = Sha256::new();
     for record in records {
-        for field in [record.name.kind.as_str(), &record.name.key] {
+        for field in [record.name.kind.as_str(), &record.name.key, record.id.as_str()] {
             hash.update((field.len() as u64).to_be_bytes());
             hash.update(field);
         }

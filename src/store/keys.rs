@@ -212,6 +212,8 @@ impl DirectoryLock {
 
     /// Takes the lock for a rotation, or says that there is one going on.
     pub fn try_for_rotation(path: &Path) -> Result<Self, KeyError> {
+        // Before a directory is made for a key that isn't there.
+        fs::metadata(path).map_err(|error| at(path, error))?;
         let directory = File::open(private_directory(path)?);
         let directory = directory.map_err(|error| KeyError::Io(path.into(), error))?;
         match directory.try_lock() {

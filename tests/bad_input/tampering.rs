@@ -168,3 +168,26 @@ fn a_damaged_secret_is_mended_by_removing_and_adding_it() {
     assert_eq!(ended.stdout, format!("{CANARY}\n"));
     nothing_is_lost(&sandbox);
 }
+
+#[test]
+fn a_row_that_was_replaced_cannot_be_put_back() {
+    let sandbox = four_levels();
+    let select = format!("CREATE TABLE kept AS SELECT * FROM secret WHERE {WINNER}");
+    Connection::open(sandbox.store()).unwrap().execute_batch(&select).unwrap();
+    let replace = ["secret", "add", "API_KEY", "-P", "survey", "-U", "ada", "--replace"];
+    sandbox.run_with(replace, "the-new-value").success();
+    alter(&sandbox, &format!("DELETE FROM secret WHERE {WINNER}"));
+    alter(&sandbox, "INSERT INTO secret SELECT * FROM kept");
+    stops(&sandbox, "survey org ada", "envvar:API_KEY");
+}
+
+#[test]
+fn a_level_that_was_emptied_is_mended_by_purging_it() {
+    let sandbox = four_levels();
+    alter(&sandbox, "DELETE FROM secret WHERE owner = 'survey'");
+    let ended = job_of(&sandbox, "survey org ada", &["touch", "started"]);
+    refused(&sandbox, ended, 69, "secret_damaged", &["purge them and add them again"]);
+    sandbox.run(["secret", "purge", "-P", "survey", "--yes"]).success();
+    let ended = job_of(&sandbox, "survey org ada", &["printenv", "API_KEY"]).success();
+    assert_eq!(ended.stdout, format!("{CANARY} -O org -U ada\n"));
+}

@@ -118,7 +118,7 @@ fn whole(sandbox: &Sandbox, instant: &str) -> String {
     let keys = keys.lines().filter(|line| !line.starts_with('#')).count();
     assert_eq!(keys, 1, "after a rotation; {instant}");
     let names: Vec<String> = files(&directory(sandbox)).into_iter().map(|(name, _)| name).collect();
-    assert_eq!(names, ["key", "store.db"], "something stays; {instant}");
+    assert_eq!(names, ["store.db", "store.key"], "something stays; {instant}");
     state
 }
 

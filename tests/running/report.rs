@@ -151,3 +151,43 @@ fn a_report_that_cannot_be_written_changes_no_code() {
     let ended = sandbox.run(arguments).fails(3);
     assert!(ended.stderr.contains("the report is lost"), "{}", ended.stderr);
 }
+
+/// What is no regular file is written to as it is, after what the job wrote there.
+#[test]
+fn a_report_can_go_where_the_output_goes() {
+    let sandbox = Sandbox::new();
+    sandbox.add("-P survey", "API_KEY", "value-1");
+    let program = env!("CARGO_BIN_EXE_qgis-secrets");
+    let script = format!("{program} exec -P survey --report /dev/stdout -- echo printed > out");
+    let mut command = sandbox.command::<&str>([]);
+    let environment: Vec<_> =
+        command.get_envs().map(|(n, v)| (n.to_owned(), v.unwrap().to_owned())).collect();
+    command = std::process::Command::new("sh");
+    command.args(["-c", &script]).env_clear().envs(environment).current_dir(sandbox.home());
+    crate::support::end(command).success();
+    let out = fs::read_to_string(sandbox.path("out")).unwrap();
+    let (printed, report) = out.split_once('\n').unwrap();
+    assert_eq!(printed, "printed");
+    assert_eq!(serde_json::from_str::<serde_json::Value>(report).unwrap()["event"], "ended");
+}
+
+/// A pipe that nobody reads doesn't keep the runner.
+#[test]
+fn a_report_into_a_pipe_without_a_reader_is_lost_and_said() {
+    let sandbox = Sandbox::new();
+    sandbox.add("-P survey", "API_KEY", "value-1");
+    let pipe = sandbox.path("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let report = ["--report".as_ref(), pipe.as_os_str(), "--".as_ref(), "sh".as_ref()];
+    let exec = ["exec".as_ref(), "-P".as_ref(), "survey".as_ref()].into_iter().chain(report);
+    let ended = sandbox.run(exec.chain(["-c".as_ref(), "exit 3".as_ref()])).fails(3);
+    assert!(ended.stderr.contains("the report is lost"), "{}", ended.stderr);
+}
+
+/// A job that cleans up its own workspace leaves nothing to complain of.
+#[test]
+fn a_workspace_that_the_job_removed_is_gone() {
+    let sandbox = Sandbox::new();
+    sandbox.add("-P survey", "API_KEY", "value-1");
+    sandbox.shell("rm -r \"$(dirname \"$PGSERVICEFILE\")\"").success();
+}

@@ -53,7 +53,7 @@ impl Sandbox {
 
     /// The default place of the key.
     pub(crate) fn key(&self) -> PathBuf {
-        self.path(".local/share/qgis-secrets/key")
+        self.path(".local/share/qgis-secrets/store.key")
     }
 
     /// Where workspaces go.

@@ -70,16 +70,20 @@ pub fn purge(settings: &Settings, args: &PurgeArgs) -> Result<u8, Error> {
     let records = store.list(&selection)?;
     if records.is_empty() {
         output::note("there is nothing to remove");
-        return Ok(0);
+    } else {
+        output::print(&table(&records))?;
     }
-    output::print(&table(&records))?;
     if !args.yes {
+        if records.is_empty() {
+            return Ok(0);
+        }
         output::note(&format!(
             "nothing was removed; say --yes to remove these {} for good",
             records.len()
         ));
         return Ok(0);
     }
+    // Also where nothing is left to see: a checksum may still miss what is gone.
     let removed = store.purge(&selection)?;
     output::line(&format!("removed {removed} secrets"))?;
     Ok(0)
