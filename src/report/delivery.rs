@@ -123,7 +123,9 @@ impl Address {
 /// pipe, is written to as it is.
 pub fn write(report: &Report, path: &Path) -> Result<(), Undelivered> {
     let fault = |error| Undelivered::File(path.into(), error);
-    let special = ["/dev", "/proc"].iter().any(|root| path.starts_with(root));
+    // `/dev/stdout` is a link, and may lead to a regular file; `/dev/shm/report.json` is none.
+    let special = ["/dev", "/proc"].iter().any(|root| path.starts_with(root))
+        && fs::symlink_metadata(path).is_ok_and(|there| !there.is_file());
     if special || fs::metadata(path).is_ok_and(|there| !there.is_file()) {
         // Appends, for the job may have written there; and waits for no reader of a pipe.
         let mut options = OpenOptions::new();

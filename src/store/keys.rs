@@ -203,8 +203,7 @@ impl DirectoryLock {
     /// Waits for the lock on the directory of `path`, and takes away what a process that died
     /// left behind: files whose names begin with `temporary`.
     pub fn wait(path: &Path, temporary: &str) -> Result<Self, KeyError> {
-        let directory = File::open(private_directory(path)?);
-        let directory = directory.map_err(|error| KeyError::Io(path.into(), error))?;
+        let directory = Self::open(path)?;
         directory.lock().map_err(|error| KeyError::Io(path.into(), error))?;
         Self::sweep(path, temporary)?;
         Ok(Self { _directory: directory })
@@ -214,8 +213,7 @@ impl DirectoryLock {
     pub fn try_for_rotation(path: &Path) -> Result<Self, KeyError> {
         // Before a directory is made for a key that isn't there.
         fs::metadata(path).map_err(|error| at(path, error))?;
-        let directory = File::open(private_directory(path)?);
-        let directory = directory.map_err(|error| KeyError::Io(path.into(), error))?;
+        let directory = Self::open(path)?;
         match directory.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(KeyError::Busy(path.into())),
@@ -223,6 +221,10 @@ impl DirectoryLock {
         }
         Self::sweep(path, TEMPORARY)?;
         Ok(Self { _directory: directory })
+    }
+
+    fn open(path: &Path) -> Result<File, KeyError> {
+        File::open(private_directory(path)?).map_err(|error| KeyError::Io(path.into(), error))
     }
 
     fn sweep(path: &Path, temporary: &str) -> Result<(), KeyError> {
@@ -264,7 +266,7 @@ fn at(path: &Path, error: io::Error) -> KeyError {
 }
 
 /// A rename is on the disk when its directory is.
-fn sync_directory(path: &Path) -> Result<(), KeyError> {
+pub(super) fn sync_directory(path: &Path) -> Result<(), KeyError> {
     let io = |error| KeyError::Io(path.into(), error);
     let directory = private_directory(path)?;
     File::open(directory).map_err(io)?.sync_all().map_err(io)

@@ -5,9 +5,9 @@
 //! removed rows are overwritten (`secure_delete`); SQL gets its data by parameters only.
 
 use std::collections::BTreeSet;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -90,12 +90,7 @@ impl Store {
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(io(error.error)),
         }
-        OpenOptions::new()
-            .read(true)
-            .custom_flags(nix::libc::O_DIRECTORY)
-            .open(directory)
-            .and_then(|directory| directory.sync_all())
-            .map_err(io)?;
+        keys::sync_directory(path)?;
         Self::open(path)
     }
 

@@ -191,3 +191,17 @@ fn a_workspace_that_the_job_removed_is_gone() {
     sandbox.add("-P survey", "API_KEY", "value-1");
     sandbox.shell("rm -r \"$(dirname \"$PGSERVICEFILE\")\"").success();
 }
+
+/// A tmpfs below `/dev` is a place for files like any other.
+#[test]
+fn a_report_can_be_a_new_file_on_dev_shm() {
+    let sandbox = Sandbox::new();
+    sandbox.add("-P survey", "API_KEY", "value-1");
+    let path = sandbox.memory().join("report.json");
+    let exec = ["exec", "-P", "survey", "--report", path.to_str().unwrap(), "--", "true"];
+    for _ in 0..2 {
+        sandbox.run(exec).success();
+        assert_eq!(crate::support::json(&path)["event"], "ended");
+    }
+    fs::remove_file(path).unwrap();
+}
