@@ -1,5 +1,7 @@
 //! What keeps a run apart from everything else on the machine, and takes it away afterwards.
 
+pub mod account;
 pub mod workspace;
 
+pub use account::{Account, UnknownAccount};
 pub use workspace::{Receipt, Workspace, WorkspaceError};
