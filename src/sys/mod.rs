@@ -3,5 +3,6 @@
 //! Invariant: between fork and exec only async-signal-safe calls are made, and nothing is
 //! allocated.
 
+pub mod seccomp;
 pub mod spawn;
 pub mod tree;
