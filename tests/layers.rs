@@ -41,6 +41,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("rusqlite", &["store/sqlite.rs", "store/schema.rs", "store/inventory.rs", "store/rows.rs"]),
     ("hpke::", &["store/seal.rs"]),
     ("clap::", &["cli/"]),
+    ("use landlock::", &["containment/landlock.rs", "containment/mod.rs"]),
     ("fork()", &["sys/spawn.rs"]),
     ("std::process::Command", &[]),
     ("std::env::vars_os", &["pipeline.rs"]),
