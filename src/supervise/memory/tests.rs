@@ -69,6 +69,7 @@ fn the_field_is_read() {
         ("nr_free_pages 6\noom_kill 0\nnuma_hit 1", Some(0)),
         ("oom_kill_disable 0\nunder_oom 0\n", None),
         ("oom_kill\n", None),
+        ("oom_kill3\n", None),
         ("oom_kill x\n", None),
         ("", None),
     ] {
