@@ -11,15 +11,16 @@
 //! around: since Linux 6.14, who has CAP_PERFMON or CAP_SYS_ADMIN in the first user namespace reads
 //! `environ`, `maps` and `auxv` all the same, so a job must have neither.
 
+mod beside;
+
 use std::collections::BTreeSet;
-use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use landlock::{
-    AccessFs, AddRuleError, AddRulesError, CompatLevel, Compatible, PathBeneath, Ruleset,
+    AccessFs, AddRuleError, AddRulesError, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset,
     RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError, Scope,
 };
 use nix::errno::Errno;
@@ -27,6 +28,7 @@ use nix::fcntl::{OFlag, open};
 use nix::libc;
 use nix::sys::stat::{Mode, fstat};
 
+use self::beside::granted;
 pub use crate::sys::landlock::abi;
 
 /// The first version with REFER, without which a domain refuses every move between directories.
@@ -97,12 +99,16 @@ fn isolate_with(abi: u32) -> Result<Option<OwnedFd>, LandlockError> {
 ///   beside the way it can.
 /// - A move or hard link from one directory to another gives EXDEV unless both are granted; mv(1)
 ///   then copies.
+/// - A directory that lies directly in one on that way, or in a denied one, cannot be renamed or
+///   removed (EACCES). Otherwise a job could rename the denied directory in its place, leave
+///   another there, and the next call would grant what was hidden.
 /// - mount(2), umount(2) and pivot_root(2) are refused.
 ///
-/// What it doesn't do: names in the directories can be listed, files there can be replaced and
-/// removed where their mode permits it, sockets can be connected to, a descriptor that is already
+/// What it doesn't do: names in the directories can be listed, files there can be made, replaced and
+/// removed where the modes permit it, sockets can be connected to, a descriptor that is already
 /// open works. Not covered: a second mount of the same directory elsewhere, and a granted directory
-/// that a process outside moves into a denied one later, for it takes its grant along.
+/// that a process outside moves into a denied one later, for it takes its grant along; a link on the
+/// path to a denied directory that the job may replace, for the next call follows the new one.
 pub fn deny(directories: &[PathBuf]) -> Result<Option<OwnedFd>, LandlockError> {
     deny_with(abi(), directories)
 }
@@ -120,7 +126,7 @@ fn deny_with(abi: u32, directories: &[PathBuf]) -> Result<Option<OwnedFd>, Landl
     let granted = granted(&denied, |directory| {
         fs::read_dir(directory)?.map(|entry| Ok(entry?.file_name())).collect()
     })?;
-    let mut ruleset = strict().handle_access(AccessFs::ReadFile | AccessFs::Refer)?;
+    let mut ruleset = strict().handle_access(in_directories())?;
     if abi >= SCOPES {
         ruleset = ruleset.scope(Scope::Signal)?;
     }
@@ -136,32 +142,13 @@ fn strict() -> Ruleset {
     Ruleset::default().set_compatibility(CompatLevel::HardRequirement)
 }
 
-/// All that stands beside the way from `/` to a denied directory. The paths are absolute, and have
-/// no `..` and no links; `list` gives the names in a directory.
-fn granted(
-    denied: &BTreeSet<PathBuf>,
-    mut list: impl FnMut(&Path) -> io::Result<Vec<OsString>>,
-) -> Result<BTreeSet<PathBuf>, LandlockError> {
-    if denied.contains(Path::new("/")) {
-        return Err(LandlockError::Root);
-    }
-    // One inside another is denied with it, and what is between them too.
-    let outermost =
-        denied.iter().filter(|path| !path.ancestors().skip(1).any(|above| denied.contains(above)));
-    let on_the_way: BTreeSet<&Path> = outermost.flat_map(|path| path.ancestors().skip(1)).collect();
-    let mut granted = BTreeSet::new();
-    for directory in &on_the_way {
-        let names = list(directory)
-            .map_err(|error| LandlockError::Listing(directory.to_path_buf(), error))?;
-        let paths = names.into_iter().map(|name| directory.join(name));
-        granted.extend(
-            paths.filter(|path| !denied.contains(path) && !on_the_way.contains(path.as_path())),
-        );
-    }
-    Ok(granted)
+/// What is denied but where it is granted: to read files, to move between directories, to rename
+/// and remove directories.
+fn in_directories() -> BitFlags<AccessFs> {
+    AccessFs::ReadFile | AccessFs::Refer | AccessFs::RemoveDir
 }
 
-/// Grants reading and moving at and below `path`.
+/// Grants at and below `path`.
 ///
 /// What has gone since it was listed is skipped, and what the runner may not look at itself
 /// (another's FUSE mount, a mount whose server has gone): the job then can't read it.
@@ -179,7 +166,7 @@ fn grant(ruleset: &mut RulesetCreated, path: &Path) -> Result<(), RulesetError> 
     let access = match mode & libc::S_IFMT {
         // Where a link leads is judged by itself; a socket is connected to, not opened.
         libc::S_IFLNK | libc::S_IFSOCK => return Ok(()),
-        libc::S_IFDIR => AccessFs::ReadFile | AccessFs::Refer,
+        libc::S_IFDIR => in_directories(),
         _ => AccessFs::ReadFile.into(),
     };
     match ruleset.add_rule(PathBeneath::new(file, access)) {
