@@ -26,7 +26,7 @@ use landlock::{
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::libc;
-use nix::sys::stat::{Mode, fstat};
+use nix::sys::stat::{Mode, fstat, stat};
 
 use self::beside::granted;
 pub use crate::sys::landlock::abi;
@@ -106,8 +106,8 @@ fn isolate_with(abi: u32) -> Result<Option<OwnedFd>, LandlockError> {
 ///
 /// What it doesn't do: names in the directories can be listed, files there can be made, replaced and
 /// removed where the modes permit it, sockets can be connected to, a descriptor that is already
-/// open works. Not covered: a second mount of the same directory elsewhere, and a granted directory
-/// that a process outside moves into a denied one later, for it takes its grant along; a link on the
+/// open works. Not covered: a second mount of the same directory inside a granted one, a granted
+/// directory that a process outside moves into a denied one later, for it takes its grant along, a link on the
 /// path to a denied directory that the job may replace, for the next call follows the new one.
 pub fn deny(directories: &[PathBuf]) -> Result<Option<OwnedFd>, LandlockError> {
     deny_with(abi(), directories)
@@ -131,8 +131,11 @@ fn deny_with(abi: u32, directories: &[PathBuf]) -> Result<Option<OwnedFd>, Landl
         ruleset = ruleset.scope(Scope::Signal)?;
     }
     let mut ruleset = ruleset.create()?;
+    // A rule holds for the inode: one for another mount of such a directory would open this one.
+    let withheld: BTreeSet<_> =
+        denied.iter().flat_map(|path| path.ancestors()).filter_map(inode).collect();
     for path in granted {
-        grant(&mut ruleset, &path)?;
+        grant(&mut ruleset, &path, &withheld)?;
     }
     Ok(ruleset.into())
 }
@@ -148,14 +151,23 @@ fn in_directories() -> BitFlags<AccessFs> {
     AccessFs::ReadFile | AccessFs::Refer | AccessFs::RemoveDir
 }
 
-/// Grants at and below `path`.
+/// Device and number of what is at `path`.
+fn inode(path: &Path) -> Option<(u64, u64)> {
+    stat(path).ok().map(|stat| (stat.st_dev, stat.st_ino))
+}
+
+/// Grants at and below `path`, unless it is one of the inodes `withheld`.
 ///
 /// What has gone since it was listed is skipped, and what the runner may not look at itself
 /// (another's FUSE mount, a mount whose server has gone): the job then can't read it.
-fn grant(ruleset: &mut RulesetCreated, path: &Path) -> Result<(), RulesetError> {
+fn grant(
+    ruleset: &mut RulesetCreated,
+    path: &Path,
+    withheld: &BTreeSet<(u64, u64)>,
+) -> Result<(), RulesetError> {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    let found = open(path, flags, Mode::empty()).and_then(|file| Ok((fstat(&file)?.st_mode, file)));
-    let (mode, file) = match found {
+    let found = open(path, flags, Mode::empty()).and_then(|file| Ok((fstat(&file)?, file)));
+    let (stat, file) = match found {
         Ok(found) => found,
         Err(Errno::ENOENT) => return Ok(()),
         Err(errno) => {
@@ -163,7 +175,10 @@ fn grant(ruleset: &mut RulesetCreated, path: &Path) -> Result<(), RulesetError> 
             return Ok(());
         }
     };
-    let access = match mode & libc::S_IFMT {
+    if withheld.contains(&(stat.st_dev, stat.st_ino)) {
+        return Ok(());
+    }
+    let access = match stat.st_mode & libc::S_IFMT {
         // Where a link leads is judged by itself; a socket is connected to, not opened.
         libc::S_IFLNK | libc::S_IFSOCK => return Ok(()),
         libc::S_IFDIR => in_directories(),

@@ -273,3 +273,42 @@ fn without_directories_nothing_is_denied() {
         assert_eq!(fs::read(place.at("keys/deep/key")).unwrap(), b"secret");
     });
 }
+
+/// Tells the test below that it is inside.
+const MOUNTED: &str = "QGIS_SECRETS_TEST_MOUNTED";
+
+/// Runs the next test in a mount namespace in which the directory has a second name.
+#[test]
+fn a_second_mount_beside_the_way_grants_nothing() {
+    let place = Place::new();
+    let script = "mount --bind \"$1/keys\" \"$1/more\" && shift && exec \"$@\"";
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-c", script, "sh"])
+        .arg(place.0.path())
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "containment::landlock::tests::inside_with_a_second_mount"])
+        .arg("--nocapture")
+        .env(MOUNTED, place.0.path())
+        .output();
+    let Ok(output) = output else { return println!("skipped: no unshare(1)") };
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    if text.is_empty() {
+        return println!("skipped: no mounts here: {errors}");
+    }
+    assert!(output.status.success() && text.contains("1 passed"), "{text}{errors}");
+}
+
+#[test]
+fn inside_with_a_second_mount() {
+    let Some(base) = std::env::var_os(MOUNTED).map(PathBuf::from) else {
+        println!("skipped: for the test above only");
+        return;
+    };
+    assert_eq!(fs::read(base.join("more/deep/key")).unwrap(), b"secret", "not mounted");
+    inside(deny(&[base.join("keys")]).unwrap(), move || {
+        for path in ["keys/deep/key", "more/deep/key"] {
+            assert_eq!(errno(fs::read(base.join(path))), Some(Errno::EACCES), "{path}");
+        }
+    });
+}
