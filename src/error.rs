@@ -3,10 +3,11 @@
 //! Invariant: exit codes are decided here only. The words are part of the interface: reports hold
 //! them, and a test pins them.
 
+use nix::libc;
 use nix::sys::signal::Signal;
 
 use crate::backend::BackendError;
-use crate::containment::WorkspaceError;
+use crate::containment::{ContainmentError, Exposed, WorkspaceError};
 use crate::environment::Refused;
 use crate::http::{HttpError, TokenError};
 use crate::job::{Identity, InvalidJob};
@@ -19,7 +20,7 @@ use crate::secret::Name;
 use crate::settings::{ExitCodes, InvalidSettings};
 use crate::store::{KeyError, StoreError};
 use crate::supervise::StartError;
-use crate::supervise::machine::Order;
+use crate::supervise::{Enough, machine::Order};
 
 /// Wrong usage of the command line: `EX_USAGE` of sysexits(3).
 pub const USAGE: u8 = 64;
@@ -92,6 +93,22 @@ pub enum Error {
     /// The runner was told to end before the job was started.
     #[error("the runner received {} before the job was started", signal_name(Signal::from(*.0) as i32))]
     Cancelled(Order),
+    /// The outer process was killed before the job was started.
+    #[error("the runner's outer process was killed before the job was started")]
+    Abandoned,
+    /// The inner process was killed.
+    #[error(
+        "the runner's inner process was ended by {}, and the job with it; what it had written is \
+         gone",
+        signal_name(*.0)
+    )]
+    InnerKilled(i32),
+    /// Nothing that would keep the job apart.
+    #[error(transparent)]
+    Containment(#[from] ContainmentError),
+    /// A job that could read what it must not.
+    #[error(transparent)]
+    Exposed(#[from] Exposed),
     /// No workspace.
     #[error(transparent)]
     Workspace(#[from] WorkspaceError),
@@ -119,6 +136,15 @@ fn absent(names: &[Name]) -> String {
     let list: Vec<String> = names.iter().map(Name::to_string).collect();
     let (verb, noun) = if names.len() == 1 { ("is", "secret") } else { ("are", "secrets") };
     format!("the required {noun} {} {verb} not defined for this job", list.join(", "))
+}
+
+impl From<Enough> for Error {
+    fn from(enough: Enough) -> Self {
+        match enough {
+            Enough::Order(order) => Self::Cancelled(order),
+            Enough::Abandoned => Self::Abandoned,
+        }
+    }
 }
 
 impl From<StoreError> for Error {
@@ -162,6 +188,18 @@ impl Error {
             Self::Service(_) | Self::ServiceFile(..) => ("service_refused", INVALID),
             // As the signal itself would have ended it.
             Self::Cancelled(order) => ("cancelled", 128 + Signal::from(*order) as u8),
+            Self::Abandoned => ("runner_killed", 128 + libc::SIGKILL as u8),
+            Self::InnerKilled(signal) => {
+                ("runner_killed", 128 + u8::try_from(*signal).unwrap_or(INTERNAL))
+            }
+            Self::Containment(ContainmentError::Unavailable(..)) => {
+                ("containment_unavailable", SETTINGS)
+            }
+            Self::Containment(ContainmentError::Account(_) | ContainmentError::RunAs) => {
+                ("run_as_impossible", SETTINGS)
+            }
+            Self::Containment(ContainmentError::System { .. }) => ("setup_failed", INTERNAL),
+            Self::Exposed(_) => ("credentials_exposed", SETTINGS),
             Self::Workspace(WorkspaceError::NoTmpfs(_)) => ("no_tmpfs", SETTINGS),
             Self::Workspace(WorkspaceError::Full(..)) => ("workspace_full", INTERNAL),
             Self::Workspace(WorkspaceError::Io(..)) => ("workspace_failed", INTERNAL),
@@ -171,7 +209,9 @@ impl Error {
             }
             Self::Start(StartError::WorkingDir(..)) => ("working_dir_unusable", INVALID),
             Self::Start(StartError::TooLong) => ("arguments_too_long", INVALID),
-            Self::Start(StartError::System(_)) => ("start_failed", INTERNAL),
+            Self::Start(
+                StartError::System(_) | StartError::View(_) | StartError::Privileges(_),
+            ) => ("start_failed", INTERNAL),
             Self::Project(_) => ("project_unreadable", INVALID),
             Self::Report(_) => ("report_undelivered", INTERNAL),
             Self::Io(..) => ("io", INTERNAL),
@@ -247,9 +287,9 @@ pub fn run_exit_code(
     let code = match outcome {
         Outcome::Succeeded => 0,
         Outcome::Failed { job_exit_code: 0, .. } => 1,
-        Outcome::Failed { job_exit_code, .. } | Outcome::Cancelled { job_exit_code, .. } => {
-            eight_bits(*job_exit_code)
-        }
+        Outcome::Failed { job_exit_code, .. }
+        | Outcome::Cancelled { job_exit_code, .. }
+        | Outcome::OutOfMemory { job_exit_code } => eight_bits(*job_exit_code),
         Outcome::Signalled { number, .. } => eight_bits(128 + number),
         Outcome::TimedOut { .. } => TIMED_OUT,
         // Comes with a failure, whose code was returned above.

@@ -1,13 +1,13 @@
 //! One job, all stages, one function.
 //!
 //! ```text
-//! pull -> resolve -> materialise -> supervise -> wipe -> report
-//! Job     Resolved   Launch         Outcome      Receipt Report
+//! contain -> pull -> resolve -> materialise -> supervise -> wipe -> report
+//! Contained  Job     Resolved   Command        Outcome      Receipt Report
 //! ```
 //!
-//! Invariants: each stage consumes what the one before made; whatever fails, the workspace is
-//! wiped before anybody is told; the report comes last, because only then can it say that the wipe
-//! worked.
+//! Invariants: containment comes first, before any secret is in memory; each stage consumes what
+//! the one before made; whatever fails, the workspace is wiped before anybody is told; the report
+//! comes last, because only then can it say that the wipe worked.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -16,8 +16,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::backend::{Backend, Revealed};
-use crate::containment::workspace::Places;
-use crate::containment::{Receipt, Workspace};
+use crate::containment::{
+    self, Contained, Grip, Hold, Notes, Places, Receipt, Workspace, WorkspaceError,
+};
 use crate::environment;
 use crate::error::{Error, run_exit_code};
 use crate::http::{self, Endpoint};
@@ -27,8 +28,14 @@ use crate::precedence::{self, Resolution};
 use crate::report::{self, Containment, Messenger, Outcome, Report};
 use crate::secret::{Kind, Name, Value, ValueBuf};
 use crate::settings::Settings;
+use crate::supervise::OomWatch;
 use crate::supervise::feedback::Promise;
 use crate::supervise::{self, Command, Finished, Signals};
+
+mod aftermath;
+mod confine;
+
+pub use aftermath::Mirrored;
 
 /// Where a job comes from.
 #[derive(Debug)]
@@ -56,50 +63,100 @@ pub struct Ended {
 
 /// Runs one job: the whole product.
 ///
-/// `parent` is the runner's own environment. Returns once everything is wiped and reported.
+/// `parent` is the runner's own environment, `contained` what containment is in force, or why none
+/// is. Returns once everything is wiped and reported.
 pub async fn run(
     settings: &Settings,
     source: Source,
     backend: impl Backend,
     parent: Vec<(OsString, OsString)>,
+    contained: Result<Contained, Error>,
+    oom: &OomWatch,
 ) -> Ended {
     let mut report = Report::begin(backend.name());
     let mut messenger = Messenger::new(&settings.report);
-    let mut signals = Signals::listen();
-    let result = match &mut signals {
-        Ok(signals) => {
-            let told = Told { report: &mut report, messenger: &mut messenger };
-            stages(settings, source, backend, parent, signals, told).await
-        }
-        Err(error) => Err(Error::Setup(format!("signal handlers: {error}"))),
+    let (hold, lifeline, notes) = match contained {
+        Ok(Contained { hold, lifeline, notes }) => (Ok(hold), Some(lifeline), Some(notes)),
+        Err(error) => (Err(error), None, None),
     };
-    let wiped = report.wipe.as_ref().is_none_or(|receipt| receipt.verified);
+    let mut signals = Signals::listen(lifeline);
+    let mut wiped = true;
+    let result = match (&mut signals, hold) {
+        (Ok(signals), Ok(Hold { workspace, grip })) => {
+            let mut workspace = workspace;
+            let mut clock = Clock::start();
+            let told = Told {
+                report: &mut report,
+                messenger: &mut messenger,
+                notes: notes.as_ref(),
+                clock: &mut clock,
+            };
+            let place = (grip, workspace.as_mut());
+            let result = stages(settings, source, backend, parent, place, signals, told).await;
+            if let Ok(workspace) = workspace {
+                let tree = result.as_ref().map(|ran| ran.finished.tree).unwrap_or_default();
+                let receipt = workspace.wipe().with_processes(tree);
+                clock.lap("wipe", &mut report);
+                log_wipe(&receipt);
+                wiped = receipt.verified;
+                report.wipe = Some(receipt);
+            }
+            result
+        }
+        // Whose job it was should be in the report.
+        (Ok(_), Err(error)) => {
+            pull(settings, source).await.map(|job| report.job(&job)).and(Err(error))
+        }
+        (Err(error), _) => Err(Error::Setup(format!("signal handlers: {error}"))),
+    };
     let (outcome, failure) = match result {
-        Ok(outcome) => (outcome, None),
+        Ok(Ran { finished, promise }) => {
+            report.peak_memory_bytes = finished.peak_memory;
+            let feedback = || promise.map_or(Ok(()), |promise| promise.check());
+            (Outcome::of(finished.ending, feedback, || oom.killed_since()), None)
+        }
         Err(error) => {
-            let outcome = Outcome::NotStarted { reason: error.kind(), message: error.to_string() };
-            (outcome, Some(error))
+            let reason = error.kind().into();
+            (Outcome::NotStarted { reason, message: error.to_string() }, Some(error))
         }
     };
     let exit_code =
         run_exit_code(&outcome, failure.as_ref(), wiped, settings.supervision.exit_codes);
     report.end(outcome, exit_code);
-    if let Some(path) = &settings.report.file
-        && let Err(error) = report::write(&report, path)
-    {
-        tracing::error!(%error, "the report is lost");
-    }
+    aftermath::note(notes.as_ref(), &report);
+    let ended = Ended { report, failure, exit_code };
+    ended.write(settings);
     match &mut signals {
-        Ok(signals) => messenger.ended(&report, signals.order()).await,
-        Err(_) => messenger.ended(&report, std::future::pending::<()>()).await,
+        Ok(signals) => messenger.ended(&ended.report, signals.enough()).await,
+        Err(_) => messenger.ended(&ended.report, std::future::pending::<()>()).await,
     }
-    Ended { report, failure, exit_code }
+    aftermath::note_told(notes.as_ref());
+    ended
+}
+
+impl Ended {
+    /// Writes the report's file, if the settings name one.
+    fn write(&self, settings: &Settings) {
+        if let Some(path) = &settings.report.file
+            && let Err(error) = report::write(&self.report, path)
+        {
+            tracing::error!(%error, "the report is lost");
+        }
+    }
 }
 
 /// Who hears of a run.
 struct Told<'a> {
     report: &'a mut Report,
     messenger: &'a mut Messenger,
+    notes: Option<&'a Notes>,
+    clock: &'a mut Clock,
+}
+
+/// A job that ran.
+struct Ran {
+    finished: Finished,
+    promise: Option<Promise>,
 }
 
 async fn stages(
@@ -107,20 +164,20 @@ async fn stages(
     source: Source,
     backend: impl Backend,
     parent: Vec<(OsString, OsString)>,
+    (grip, workspace): (Grip, Result<&mut Workspace, &mut WorkspaceError>),
     signals: &mut Signals,
-    Told { report, messenger }: Told<'_>,
-) -> Result<Outcome, Error> {
-    let mut clock = Clock::start();
-
+    Told { report, messenger, notes, clock }: Told<'_>,
+) -> Result<Ran, Error> {
     // An order to end counts from the first moment on: nothing has to be cleaned up yet.
     let (job, resolved) = tokio::select! {
-        order = signals.order() => return Err(Error::Cancelled(order)),
+        enough = signals.enough() => return Err(enough.into()),
         prepared = async {
             // Moved in, to be dropped with this block: an open store would keep others out while
             // the job runs, or its report is delivered.
             let mut backend = backend;
             let job = pull(settings, source).await?;
             report.job(&job);
+            aftermath::note(notes, report);
             clock.lap("pull", report);
             let resolved = resolve(&job, &mut backend, report).await?;
             clock.lap("resolve", report);
@@ -128,33 +185,18 @@ async fn stages(
         } => prepared?,
     };
 
-    let Launch { workspace, command } = materialise(settings, &job, &resolved, parent)?;
+    let workspace = workspace.map_err(WorkspaceError::take)?;
+    let command =
+        materialise(settings, &job, &resolved, parent, grip, workspace, &mut report.containment)?;
     drop(resolved);
     clock.lap("materialise", report);
-    let memory = workspace.on_memory();
-    report.containment = Some(Containment { workspace: if memory { "memory" } else { "disk" } });
     let promise = job.feedback.as_deref().map(Promise::new);
 
+    aftermath::note(notes, report);
     messenger.started(report);
-    let finished = supervise::child::run(command, signals).await;
+    let finished = supervise::child::run(command, signals).await?;
     clock.lap("supervise", report);
-
-    let mut receipt = workspace.wipe();
-    clock.lap("wipe", report);
-    if let Ok(Finished { tree, .. }) = &finished {
-        receipt.processes_killed = tree.killed;
-        if tree.left > 0 {
-            receipt.verified = false;
-            receipt.problem = Some(format!("{} processes of the job cannot be killed", tree.left));
-        }
-    }
-    log_wipe(&receipt);
-    report.wipe = Some(receipt);
-
-    let finished = finished?;
-    report.peak_memory_bytes = finished.peak_memory;
-    let feedback = || promise.map_or(Ok(()), |promise| promise.check());
-    Ok(Outcome::of(finished.ending, feedback))
+    Ok(Ran { finished, promise })
 }
 
 /// Gets the descriptor and checks it.
@@ -265,30 +307,26 @@ fn service(name: &Name, value: &Value) -> Result<Service, Error> {
     }
 }
 
-/// Everything that the job needs, on its place.
-#[derive(Debug)]
-struct Launch {
-    workspace: Workspace,
-    command: Command,
-}
-
+/// Puts everything that the job needs on its place.
 fn materialise(
     settings: &Settings,
     job: &Job,
     resolved: &Resolved,
-    parent: Vec<(OsString, OsString)>,
-) -> Result<Launch, Error> {
+    mut parent: Vec<(OsString, OsString)>,
+    grip: Grip,
+    workspace: &mut Workspace,
+    in_force: &mut Option<Containment>,
+) -> Result<Command, Error> {
     if let Some(directory) = job.working_dir.as_deref().filter(|directory| !directory.is_dir()) {
         let problem = "it is not there, or no directory";
         return Err(supervise::StartError::WorkingDir(directory.into(), problem).into());
     }
-    let variable = |name: &str| {
-        let found = parent.iter().find(|(parent, _)| parent == name);
-        found.map(|(_, value)| PathBuf::from(value))
-    };
-    let disk =
-        settings.workspace.allow_disk.then(|| variable("TMPDIR").unwrap_or_else(|| "/tmp".into()));
-    let places = Places::new(&settings.workspace.path, variable("XDG_RUNTIME_DIR"), disk);
+    if let Some(account) = &grip.account {
+        confine::move_home(&mut parent, account);
+    }
+    let level = grip.level;
+    let (confinement, containment) = confine::confinement(settings, job, &parent, grip, workspace)?;
+    *in_force = Some(containment);
     let policy = environment::Policy {
         inherit_all: settings.environment.inherit_all,
         pass: settings.environment.pass.clone(),
@@ -297,7 +335,7 @@ fn materialise(
     let secrets = resolved.variables.iter().map(|(name, value)| (name.as_str(), value));
     let mut environment = environment::build(&policy, parent, &job.env, secrets)?;
     // The last step that can fail: from here on there is something to wipe.
-    let workspace = Workspace::create(&places, &pgservice::render_file(&resolved.services))?;
+    workspace.write(&pgservice::render_file(&resolved.services))?;
     environment.set_own([
         ("PGSERVICEFILE", workspace.service_file().into_os_string()),
         ("PGSYSCONFDIR", workspace.sysconf_dir().into_os_string()),
@@ -305,14 +343,28 @@ fn materialise(
         ("XDG_RUNTIME_DIR", workspace.runtime_dir().into_os_string()),
         ("JOB_ID", job.id.as_str().into()),
     ]);
-    let command = Command {
+    Ok(Command {
         words: job.command.clone(),
         environment,
         working_dir: job.working_dir.clone(),
         timeout: job.timeout,
         grace: job.grace,
-    };
-    Ok(Launch { workspace, command })
+        confinement,
+        namespace: level != containment::Level::Process,
+        stdout: None,
+    })
+}
+
+/// Where a workspace may go that is not in a namespace.
+pub fn places(settings: &Settings, parent: &[(OsString, OsString)]) -> Places {
+    let variable = |name: &str| variable(parent, name).map(PathBuf::from);
+    let disk =
+        settings.workspace.allow_disk.then(|| variable("TMPDIR").unwrap_or_else(|| "/tmp".into()));
+    Places::new(&settings.workspace.path, variable("XDG_RUNTIME_DIR"), disk)
+}
+
+fn variable<'a>(parent: &'a [(OsString, OsString)], name: &str) -> Option<&'a OsString> {
+    parent.iter().find(|(parent, _)| parent == name).map(|(_, value)| value)
 }
 
 fn log_wipe(receipt: &Receipt) {
@@ -354,7 +406,7 @@ impl Clock {
     fn lap(&mut self, stage: &'static str, report: &mut Report) {
         let now = Instant::now();
         let took = now.duration_since(self.last);
-        report.stages_us.insert(stage, micros(took));
+        report.stages_us.insert(stage.into(), micros(took));
         self.last = now;
     }
 }

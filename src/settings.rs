@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::task::{InvalidTemplate, RawTemplate, Template};
 
@@ -59,6 +59,8 @@ pub struct Settings {
     pub environment: Environment,
     /// Time limits and exit codes.
     pub supervision: Supervision,
+    /// What keeps a run apart.
+    pub containment: Containment,
     /// Where the private directory of a run goes.
     pub workspace: Workspace,
     /// Where reports go.
@@ -125,6 +127,45 @@ pub enum ExitCodes {
     Distinct,
 }
 
+/// What keeps a run apart.
+#[derive(Debug)]
+pub struct Containment {
+    /// This level and no other; `None`: the strongest that works.
+    pub require: Option<ContainmentLevel>,
+    /// The account that jobs run as: `user[:group,…]`.
+    pub run_as: Option<String>,
+    /// Whether a job may run that could read the key, the store or a token.
+    pub allow_exposed: bool,
+}
+
+/// How a run is kept apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum ContainmentLevel {
+    /// New PID, mount and IPC namespaces and a new `/proc`: whatever dies, the kernel ends the
+    /// job's processes and frees its files.
+    Namespace,
+    /// The same with the old `/proc`, where a new one is refused.
+    NamespaceSharedProc,
+    /// Two processes that watch each other, where namespaces are refused.
+    Process,
+}
+
+impl ContainmentLevel {
+    /// All, the strongest first.
+    pub const ALL: [Self; 3] = [Self::Namespace, Self::NamespaceSharedProc, Self::Process];
+
+    /// The word for it in settings, options and reports.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Namespace => "namespace",
+            Self::NamespaceSharedProc => "namespace-shared-proc",
+            Self::Process => "process",
+        }
+    }
+}
+
 /// The private directory of a run.
 #[derive(Debug)]
 pub struct Workspace {
@@ -166,6 +207,10 @@ pub struct Overrides {
     pub report: Option<PathBuf>,
     /// `supervision.exit_codes`
     pub exit_codes: Option<ExitCodes>,
+    /// `containment.require`; `Some(None)` is `auto`.
+    pub require: Option<Option<ContainmentLevel>>,
+    /// `containment.run_as`
+    pub run_as: Option<String>,
 }
 
 /// What is wrong with the settings.
@@ -218,11 +263,20 @@ impl Settings {
         overrides: &Overrides,
         places: &Places,
     ) -> Result<Self, InvalidSettings> {
-        let File { store, job, tasks, environment, supervision, workspace, report, pg_service } =
-            match source {
-                Some((path, text)) => file::parse(path, text)?,
-                None => File::default(),
-            };
+        let File {
+            store,
+            job,
+            tasks,
+            environment,
+            supervision,
+            containment,
+            workspace,
+            report,
+            pg_service,
+        } = match source {
+            Some((path, text)) => file::parse(path, text)?,
+            None => File::default(),
+        };
         let path = overrides.store.clone().or(store.path).or_else(|| places.store());
         let path = path.ok_or(InvalidSettings::NoHome)?;
         let key = overrides.key.clone().or(store.key).unwrap_or_else(|| default_key(&path));
@@ -271,6 +325,18 @@ impl Settings {
                     .transpose()?,
                 grace: seconds("supervision.grace_s", supervision.grace_s)?,
                 exit_codes: overrides.exit_codes.unwrap_or(supervision.exit_codes),
+            },
+            containment: Containment {
+                require: overrides.require.unwrap_or(match containment.require {
+                    file::Require::Auto => None,
+                    file::Require::Namespace => Some(ContainmentLevel::Namespace),
+                    file::Require::NamespaceSharedProc => {
+                        Some(ContainmentLevel::NamespaceSharedProc)
+                    }
+                    file::Require::Process => Some(ContainmentLevel::Process),
+                }),
+                run_as: overrides.run_as.clone().or(containment.run_as),
+                allow_exposed: containment.allow_exposed,
             },
             workspace: Workspace { path: workspace.path, allow_disk: workspace.allow_disk },
             report: Report {

@@ -8,7 +8,7 @@ use tracing::level_filters::LevelFilter;
 use crate::error::Error;
 use crate::job::Identity;
 use crate::secret::{Id, Owner};
-use crate::settings::{ExitCodes, Overrides};
+use crate::settings::{ContainmentLevel, ExitCodes, Overrides};
 
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
@@ -161,6 +161,49 @@ pub enum Format {
     Table,
     /// JSON for programs
     Json,
+}
+
+/// What keeps a job apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ContainmentArg {
+    /// The strongest of the others that works here
+    Auto,
+    /// New PID, mount and IPC namespaces, and a new /proc
+    Namespace,
+    /// The same with the old /proc
+    NamespaceSharedProc,
+    /// No namespaces: two processes that watch each other
+    Process,
+}
+
+impl From<ContainmentArg> for Option<ContainmentLevel> {
+    fn from(arg: ContainmentArg) -> Self {
+        match arg {
+            ContainmentArg::Auto => None,
+            ContainmentArg::Namespace => Some(ContainmentLevel::Namespace),
+            ContainmentArg::NamespaceSharedProc => Some(ContainmentLevel::NamespaceSharedProc),
+            ContainmentArg::Process => Some(ContainmentLevel::Process),
+        }
+    }
+}
+
+/// How a job is held.
+#[derive(Clone, Debug, Args)]
+pub struct ContainmentArgs {
+    /// What keeps the job apart: this level and no other (default: auto)
+    #[arg(long, value_name = "LEVEL", env = "QGIS_SECRETS_CONTAINMENT")]
+    containment: Option<ContainmentArg>,
+    /// The account that the job runs as: user[:group,...], names or numbers (needs root)
+    #[arg(long, value_name = "ACCOUNT", env = "QGIS_SECRETS_RUN_AS")]
+    run_as: Option<String>,
+}
+
+impl ContainmentArgs {
+    /// What they mean for the settings.
+    pub fn overrides(&self, others: Overrides) -> Overrides {
+        let require = self.containment.map(Into::into);
+        Overrides { require, run_as: self.run_as.clone(), ..others }
+    }
 }
 
 /// What the runner's exit code says.

@@ -5,14 +5,16 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::args::{ExitCodesArg, Global, IdentityArgs};
+use super::args::{ContainmentArgs, ExitCodesArg, Global, IdentityArgs};
 use super::{block_on, output};
 use crate::backend::Embedded;
+use crate::containment::{self, Request, Side};
 use crate::error::Error;
 use crate::job::Invocation;
-use crate::pipeline::{self, Source};
+use crate::pipeline::{self, Ended, Mirrored, Source};
 use crate::secret::Name;
 use crate::settings::{Overrides, Settings};
+use crate::supervise::OomWatch;
 
 /// Run the job that a descriptor describes.
 ///
@@ -74,6 +76,8 @@ struct EndArgs {
     /// What the exit code says
     #[arg(long, value_name = "WHICH")]
     exit_codes: Option<ExitCodesArg>,
+    #[command(flatten)]
+    containment: ContainmentArgs,
 }
 
 impl RunArgs {
@@ -106,11 +110,11 @@ impl EndArgs {
     }
 
     fn overrides(&self, global: &Global) -> Overrides {
-        Overrides {
+        self.containment.overrides(Overrides {
             report: self.report.clone(),
             exit_codes: self.exit_codes.map(Into::into),
             ..global.overrides()
-        }
+        })
     }
 }
 
@@ -146,9 +150,36 @@ pub(super) fn source(job: String) -> Source {
 }
 
 fn job(settings: &Settings, source: Source) -> Result<u8, Error> {
-    let backend = Embedded::new(settings.store.path.clone(), settings.store.key.clone());
     let parent = pipeline::parent_environment();
-    let ended = block_on(pipeline::run(settings, source, backend, parent))?;
+    let request = Request {
+        require: settings.containment.require,
+        run_as: settings.containment.run_as.as_deref(),
+        places: pipeline::places(settings, &parent),
+    };
+    let oom = OomWatch::begin();
+    // Before the first secret is in memory, and before the runtime.
+    let contained = match containment::enter(request) {
+        Ok(Side::Inner(contained)) => Ok(*contained),
+        Ok(Side::Superfluous) => return Ok(0),
+        Ok(Side::Outer(aftermath)) => {
+            return match Mirrored::of(settings, aftermath, &oom) {
+                Mirrored::Inner(code) => Ok(code),
+                Mirrored::Killed(ended) => {
+                    block_on(ended.tell(settings))?;
+                    tell(&ended);
+                    Ok(ended.exit_code)
+                }
+            };
+        }
+        Err(error) => Err(error.into()),
+    };
+    let backend = Embedded::new(settings.store.path.clone(), settings.store.key.clone());
+    let ended = block_on(pipeline::run(settings, source, backend, parent, contained, &oom))?;
+    tell(&ended);
+    Ok(ended.exit_code)
+}
+
+fn tell(ended: &Ended) {
     if let Some(error) = &ended.failure {
         output::error(error);
     }
@@ -156,7 +187,6 @@ fn job(settings: &Settings, source: Source) -> Result<u8, Error> {
         let problem = receipt.problem.as_deref().unwrap_or("something is left");
         output::note(&format!("the wipe failed: {problem}"));
     }
-    Ok(ended.exit_code)
 }
 
 fn some_seconds(text: &str) -> Result<Duration, String> {

@@ -4,32 +4,51 @@
 //! they are on a tmpfs unless the settings say that a disk will do; whatever happens to the run,
 //! dropping the workspace takes it away, and [`Workspace::wipe`] says whether that worked.
 //!
+//! In namespaces it is on a tmpfs of its own, which nobody but the runner and the job can see.
+//! Elsewhere it is locked for as long as the runner lives, so that a later one can tell a
+//! directory that a killed runner left.
+//!
 //! ```text
-//! qgis-secrets-<random>/     0700
+//! qgis-secrets-<random>/     0700   locked: flock(2)
 //!   pg_service.conf          0600   PGSERVICEFILE
 //!   sysconf/                 0500   PGSYSCONFDIR: empty, so that no host-wide file answers
 //!   qgis/                    0700   QGIS_CUSTOM_CONFIG_PATH
 //!   run/                     0700   XDG_RUNTIME_DIR
 //! ```
 
+use std::ffi::CString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{
+    DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown,
+};
 use std::path::{Path, PathBuf};
 
-use nix::libc;
-use nix::sys::statfs::{FsType, TMPFS_MAGIC, statfs};
-use serde::Serialize;
-
+use super::{Account, Receipt};
 use crate::secret::Value;
+use crate::sys::view::Change;
+use nix::libc;
+use nix::sys::statfs::{FsType, TMPFS_MAGIC, fstatfs, statfs};
+use rustix::fs::{FlockOperation, flock};
 
 /// `ramfs`, from the kernel's `magic.h`: never swapped; systemd mounts credentials on one.
 const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
 
+/// The begin of a workspace's name.
+pub const PREFIX: &str = "qgis-secrets-";
+
+/// The begin of its name before it is locked.
+pub const UNLOCKED: &str = ".qgis-secrets-";
+
 /// A private directory; dropping it wipes it.
 #[derive(Debug)]
 pub struct Workspace {
+    /// As the job sees it.
     path: PathBuf,
+    /// As the runner sees it.
+    own_path: PathBuf,
     on_memory: bool,
     wiped: bool,
     /// The service file and the directory themselves, wherever the job moves them.
@@ -37,6 +56,8 @@ pub struct Workspace {
     directory: Option<File>,
     /// The service file's length as it was written; the job may have made it any longer.
     written: u64,
+    /// The tmpfs that holds nothing else than this run, if it has one.
+    private: Option<OwnedFd>,
 }
 
 /// Where a workspace may go.
@@ -46,20 +67,6 @@ pub struct Places {
     pub candidates: Vec<PathBuf>,
     /// Directories on a disk that will do where none of those is on a tmpfs.
     pub disks: Vec<PathBuf>,
-}
-
-/// The proof that nothing remains. Facts only.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Receipt {
-    /// Files and directories that were removed.
-    pub files_removed: u64,
-    /// Processes that the job left running and that were killed.
-    pub processes_killed: u32,
-    /// Whether a second look found nothing left.
-    pub verified: bool,
-    /// What went wrong, if something did.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub problem: Option<String>,
 }
 
 /// Why there is no workspace.
@@ -83,32 +90,117 @@ pub enum WorkspaceError {
     Io(PathBuf, #[source] io::Error),
 }
 
+impl WorkspaceError {
+    /// Moves it out of a place that cannot be empty.
+    pub fn take(&mut self) -> Self {
+        std::mem::replace(self, Self::NoTmpfs(String::new()))
+    }
+}
+
 impl Workspace {
-    /// Makes the directory on the first fitting place, and writes the service file into it.
-    pub fn create(places: &Places, service_file: &Value) -> Result<Self, WorkspaceError> {
+    /// Makes the directory on the first fitting place, locked and with an empty service file.
+    pub fn create(places: &Places) -> Result<Self, WorkspaceError> {
         let (base, on_memory) = places.choose()?;
-        let path = base.join(format!("qgis-secrets-{}", uuid::Uuid::now_v7().simple()));
-        let fault = |error: io::Error| match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                WorkspaceError::Full(base.to_path_buf(), error)
-            }
-            _ => WorkspaceError::Io(path.clone(), error),
-        };
-        // Fails if it exists: a directory that somebody else prepared is never used.
-        private_directory(0o700).create(&path).map_err(fault)?;
-        let mut workspace = Self {
-            path: path.clone(),
+        let path = base.join(name());
+        let made = locked_directory(base, &path).and_then(|directory| {
+            let mut workspace = Self::at(path.clone(), path.clone(), on_memory, directory);
+            workspace.furnish().map(|()| workspace)
+        });
+        made.map_err(|error| fault(error, base, &path))
+    }
+
+    /// The same in a tmpfs that is mounted for the job alone, at `mount_point`.
+    pub fn in_private(tmpfs: OwnedFd, mount_point: &Path) -> Result<Self, WorkspaceError> {
+        // The runner has it by its descriptor only: proc_pid_fd(5).
+        let base = PathBuf::from(format!("/proc/self/fd/{}", tmpfs.as_raw_fd()));
+        let name = name();
+        let (path, job_path) = (base.join(&name), mount_point.join(&name));
+        let made = private_directory(0o700).create(&path).and_then(|()| {
+            let mut workspace = Self::at(path.clone(), job_path, true, File::open(&path)?);
+            workspace.private = Some(tmpfs);
+            workspace.furnish().map(|()| workspace)
+        });
+        made.map_err(|error| fault(error, mount_point, &path))
+    }
+
+    /// One that a runner left that is dead.
+    pub(super) fn left_behind(path: PathBuf, directory: File) -> Self {
+        // Whatever is in it: a killed runner could not tell.
+        let service_file = OpenOptions::new()
+            .write(true)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+            .open(path.join("pg_service.conf"))
+            .ok();
+        let written = service_file.as_ref().and_then(|file| file.metadata().ok());
+        let mut workspace = Self::at(path.clone(), path, true, directory);
+        workspace.written = written.map_or(0, |metadata| metadata.len());
+        workspace.service_file = service_file;
+        workspace
+    }
+
+    fn at(own_path: PathBuf, path: PathBuf, on_memory: bool, directory: File) -> Self {
+        Self {
+            path,
+            own_path,
             on_memory,
             wiped: false,
             service_file: None,
-            directory: None,
-            written: service_file.len() as u64,
-        };
-        workspace.fill(service_file).map_err(fault)?;
-        Ok(workspace)
+            directory: Some(directory),
+            written: 0,
+            private: None,
+        }
     }
 
-    /// The directory.
+    fn furnish(&mut self) -> io::Result<()> {
+        private_directory(0o500).create(self.own_path.join("sysconf"))?;
+        private_directory(0o700).create(self.own_path.join("qgis"))?;
+        private_directory(0o700).create(self.own_path.join("run"))?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .custom_flags(libc::O_NOFOLLOW)
+            .open(self.own_path.join("pg_service.conf"))?;
+        self.service_file = Some(file);
+        Ok(())
+    }
+
+    /// Writes the service file.
+    pub fn write(&mut self, text: &Value) -> Result<(), WorkspaceError> {
+        let result = self.service_file.as_ref().map_or(Ok(()), |mut file| {
+            self.written = text.len() as u64;
+            file.write_all(text.expose())?;
+            // On a disk an overwrite only reaches what was written before it.
+            if self.on_memory { Ok(()) } else { file.sync_all() }
+        });
+        result.map_err(|error| self.fault(error))
+    }
+
+    /// Lets the job see it.
+    pub fn show(&self, changes: &mut Vec<Change>) -> Result<(), WorkspaceError> {
+        if let (Some(tmpfs), Some(at)) = (&self.private, self.path.parent()) {
+            let tmpfs = tmpfs.try_clone().map_err(|error| fault(error, at, at))?;
+            // Made by this program, without a NUL byte.
+            let at = CString::new(at.as_os_str().as_bytes()).unwrap_or_default();
+            changes.push(Change::Attach(tmpfs, at));
+        }
+        Ok(())
+    }
+
+    /// Makes it the property of the account that the job runs as.
+    pub fn give_to(&self, account: &Account) -> Result<(), WorkspaceError> {
+        let ids = (Some(account.uid), Some(account.gid));
+        ["sysconf", "qgis", "run", "pg_service.conf", ""]
+            .into_iter()
+            .try_for_each(|name| lchown(self.own_path.join(name), ids.0, ids.1))
+            .map_err(|error| self.fault(error))
+    }
+
+    fn fault(&self, error: io::Error) -> WorkspaceError {
+        fault(error, self.path.parent().unwrap_or(&self.path), &self.path)
+    }
+
+    /// The directory, as the job sees it.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -143,49 +235,43 @@ impl Workspace {
         self.wipe_now()
     }
 
-    fn fill(&mut self, service_file: &Value) -> io::Result<()> {
-        self.directory = Some(File::open(&self.path)?);
-        private_directory(0o500).create(self.sysconf_dir())?;
-        private_directory(0o700).create(self.qgis_dir())?;
-        private_directory(0o700).create(self.runtime_dir())?;
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .custom_flags(libc::O_NOFOLLOW)
-            .open(self.service_file())?;
-        file.write_all(service_file.expose())?;
-        if !self.on_memory {
-            // On a disk an overwrite only reaches what was written before it.
-            file.sync_all()?;
-        }
-        self.service_file = Some(file);
-        Ok(())
-    }
-
     fn wipe_now(&mut self) -> Receipt {
         self.wiped = true;
         // First the file that holds passwords: it goes even if the rest resists, and by its
         // descriptor, for the job may have moved or linked it.
         let service_file = self.service_file.as_ref();
         let overwritten = service_file.map_or(Ok(()), |file| overwrite(file, self.written));
-        let files_removed = open_up(&self.path);
+        let files_removed = open_up(&self.own_path);
         // std's walk holds directories open and never follows a link that the job put there.
-        let removed = match fs::remove_dir_all(&self.path) {
+        let removed = match fs::remove_dir_all(&self.own_path) {
             // The job moved or removed it: the descriptor says which.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             removed => removed,
         };
+        let elsewhere = [&self.service_file, &self.directory].into_iter().flatten().any(has_name);
+        let mut receipt = Receipt { files_removed, ..Receipt::of_nothing() };
         let problem = match (overwritten, removed) {
             (Err(error), _) | (_, Err(error)) => Some(error.to_string()),
-            _ if fs::symlink_metadata(&self.path).is_ok() => Some("it is still there".to_owned()),
-            _ if [&self.service_file, &self.directory].into_iter().flatten().any(has_name) => {
-                Some("the job moved or linked it; the service file in it is empty".to_owned())
+            _ if fs::symlink_metadata(&self.own_path).is_ok() => {
+                Some("it is still there".to_owned())
             }
-            _ => None,
+            _ => match self.private.take() {
+                // All that the job left in it was this run's: /dev/shm, where it moved things to.
+                Some(tmpfs) => {
+                    (self.service_file, self.directory) = (None, None);
+                    receipt.files_removed += empty(&tmpfs);
+                    let left = inodes(&tmpfs).saturating_sub(1);
+                    (left > 0).then(|| format!("{left} files are left in its tmpfs"))
+                }
+                None if elsewhere => {
+                    Some("the job moved or linked it; the service file in it is empty".to_owned())
+                }
+                None => None,
+            },
         };
-        let problem = problem.map(|problem| format!("{}: {problem}", self.path.display()));
-        Receipt { files_removed, processes_killed: 0, verified: problem.is_none(), problem }
+        receipt.problem = problem.map(|problem| format!("{}: {problem}", self.path.display()));
+        receipt.verified = receipt.problem.is_none();
+        receipt
     }
 }
 
@@ -220,6 +306,68 @@ impl Places {
             self.candidates.iter().map(|path| path.display().to_string()).collect();
         Err(WorkspaceError::NoTmpfs(looked_at.join(", ")))
     }
+}
+
+fn name() -> String {
+    format!("{PREFIX}{}", uuid::Uuid::now_v7().simple())
+}
+
+fn fault(error: io::Error, base: &Path, path: &Path) -> WorkspaceError {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            WorkspaceError::Full(base.to_path_buf(), error)
+        }
+        _ => WorkspaceError::Io(path.to_path_buf(), error),
+    }
+}
+
+/// A new directory at `path`, which is locked before it has that name: one that isn't locked
+/// belongs to nobody who lives.
+fn locked_directory(base: &Path, path: &Path) -> io::Result<File> {
+    let mut tries = 0;
+    loop {
+        let unlocked = base.join(format!(".{}", name()));
+        // Fails if it exists: a directory that somebody else prepared is never used.
+        private_directory(0o700).create(&unlocked)?;
+        let locked = File::open(&unlocked).and_then(|directory| {
+            flock(&directory, FlockOperation::NonBlockingLockExclusive)?;
+            fs::rename(&unlocked, path)?;
+            Ok(directory)
+        });
+        match locked {
+            Ok(directory) => return Ok(directory),
+            Err(error) => {
+                // Perhaps somebody who sweeps took it for one that was left: it was empty, and
+                // not locked yet.
+                fs::remove_dir(&unlocked).unwrap_or_default();
+                tries += 1;
+                if tries == 3 {
+                    return Err(error);
+                }
+            }
+        }
+    }
+}
+
+/// Removes everything in a tmpfs, and counts it.
+fn empty(tmpfs: &OwnedFd) -> u64 {
+    let Ok(entries) = fs::read_dir(format!("/proc/self/fd/{}", tmpfs.as_raw_fd())) else {
+        return 0;
+    };
+    let paths = entries.flatten().map(|entry| entry.path());
+    // What resists is found by the count of inodes.
+    paths
+        .map(|path| {
+            let found = open_up(&path);
+            fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path)).unwrap_or_default();
+            found
+        })
+        .sum()
+}
+
+/// How many files a tmpfs holds, its root and those without a name included.
+fn inodes(tmpfs: &OwnedFd) -> u64 {
+    fstatfs(tmpfs).map_or(u64::MAX, |fs| fs.files().saturating_sub(fs.files_free()))
 }
 
 /// What `fs::DirBuilder` makes never has more than `mode`, whatever the umask.
@@ -264,6 +412,10 @@ fn has_name(file: &File) -> bool {
 /// Makes every directory one that its owner can empty, and counts all that is there, `path`
 /// included. Links are counted, not followed.
 fn open_up(path: &Path) -> u64 {
+    // A link's target is not ours.
+    if !fs::symlink_metadata(path).is_ok_and(|there| there.is_dir()) {
+        return 1;
+    }
     // A failure shows when the directory is removed.
     fs::set_permissions(path, fs::Permissions::from_mode(0o700)).unwrap_or_default();
     let Ok(entries) = fs::read_dir(path) else { return 1 };
@@ -277,89 +429,4 @@ fn open_up(path: &Path) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::symlink;
-
-    use super::*;
-
-    fn shm() -> Places {
-        Places::new(&[], None, None)
-    }
-
-    fn mode(path: &Path) -> u32 {
-        fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
-    }
-
-    #[test]
-    fn nobody_else_can_look_in_and_the_wipe_leaves_nothing() {
-        let workspace = Workspace::create(&shm(), &"[a]\nhost=b\n".into()).unwrap();
-        let path = workspace.path().to_owned();
-        assert!(workspace.on_memory());
-        assert_eq!(mode(&path), 0o700);
-        assert_eq!(mode(&workspace.service_file()), 0o600);
-        assert_eq!(mode(&workspace.sysconf_dir()), 0o500);
-        assert_eq!(fs::read_to_string(workspace.service_file()).unwrap(), "[a]\nhost=b\n");
-        let receipt = workspace.wipe();
-        assert_eq!(
-            receipt,
-            Receipt { files_removed: 5, processes_killed: 0, verified: true, problem: None }
-        );
-        assert!(!path.exists());
-    }
-
-    #[test]
-    fn dropping_wipes_and_links_are_not_followed() {
-        let outside = tempfile::tempdir().unwrap();
-        let kept = outside.path().join("kept");
-        drop(OpenOptions::new().write(true).create_new(true).open(&kept).unwrap());
-        let workspace = Workspace::create(&shm(), &"[a]\nhost=b\n".into()).unwrap();
-        let path = workspace.path().to_owned();
-        fs::remove_file(workspace.service_file()).unwrap();
-        symlink(&kept, workspace.service_file()).unwrap();
-        symlink(outside.path(), workspace.qgis_dir().join("link")).unwrap();
-        drop(workspace);
-        assert!(!path.exists());
-        assert!(kept.exists(), "a link out of the workspace was followed");
-    }
-
-    #[test]
-    fn a_service_file_that_was_moved_or_linked_is_emptied_and_told() {
-        let elsewhere = tempfile::tempdir_in("/dev/shm").unwrap();
-        let kept = elsewhere.path().join("kept");
-        for keep in [fs::rename::<PathBuf, &PathBuf>, fs::hard_link] {
-            let workspace = Workspace::create(&shm(), &"[a]\nhost=b\n".into()).unwrap();
-            keep(workspace.service_file(), &kept).unwrap();
-            let receipt = workspace.wipe();
-            assert!(!receipt.verified);
-            assert_eq!(fs::read(&kept).unwrap(), b"");
-            fs::remove_file(&kept).unwrap();
-        }
-        let workspace = Workspace::create(&shm(), &"[a]\nhost=b\n".into()).unwrap();
-        fs::rename(workspace.path(), &kept).unwrap();
-        assert!(!workspace.wipe().verified);
-        assert_eq!(fs::read(kept.join("pg_service.conf")).unwrap(), b"");
-    }
-
-    #[test]
-    fn a_directory_that_the_job_closed_goes_as_well() {
-        let workspace = Workspace::create(&shm(), &"x".into()).unwrap();
-        let cache = workspace.qgis_dir().join("cache");
-        private_directory(0o700).create(&cache).unwrap();
-        drop(OpenOptions::new().write(true).create_new(true).open(cache.join("f")).unwrap());
-        fs::set_permissions(&cache, fs::Permissions::from_mode(0o000)).unwrap();
-        let receipt = workspace.wipe();
-        assert_eq!((receipt.verified, receipt.files_removed), (true, 7));
-    }
-
-    #[test]
-    fn a_disk_only_where_it_is_allowed() {
-        let disk = tempfile::tempdir_in("/var/tmp").unwrap();
-        let places = |disks| Places { candidates: vec![disk.path().into()], disks };
-        let error = Workspace::create(&places(vec![]), &"x".into()).unwrap_err().to_string();
-        assert!(error.contains(&disk.path().display().to_string()), "{error}");
-        let allowed = places(vec![disk.path().into()]);
-        let workspace = Workspace::create(&allowed, &"x".into()).unwrap();
-        assert!(!workspace.on_memory());
-        assert!(workspace.wipe().verified);
-    }
-}
+mod tests;

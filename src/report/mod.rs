@@ -5,14 +5,15 @@
 pub mod delivery;
 pub mod outcome;
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use delivery::{Messenger, Undelivered, write};
 pub use outcome::Outcome;
 
-use crate::containment::Receipt;
+use crate::containment::{Level as ContainmentLevel, Receipt};
 use crate::job::Job;
 use crate::precedence::{Resolution, Winner};
 use crate::secret::{Kind, Level, Name};
@@ -20,27 +21,30 @@ use crate::secret::{Kind, Level, Name};
 /// The version of the report's form.
 pub const VERSION: u32 = 1;
 
+/// A word that is one of a few.
+pub type Word = Cow<'static, str>;
+
 /// A report: `event` is `started` or `ended`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Report {
     /// [`VERSION`].
     pub version: u32,
     /// What happened.
-    pub event: &'static str,
+    pub event: Word,
     /// `qgis-secrets` and its version.
-    pub program: &'static str,
+    pub program: Word,
     /// The job; absent where the descriptor could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<JobFacts>,
     /// Which backend was asked.
-    pub backend: &'static str,
+    pub backend: Word,
     /// What kept the run apart.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub containment: Option<Containment>,
     /// The secrets that the job got, or would have got had it started; ordered by kind and key.
     pub secrets: Vec<SecretFacts>,
     /// Required secrets that nobody defined.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
     /// How it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,7 +58,7 @@ pub struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<String>,
     /// How long each stage took, in microseconds.
-    pub stages_us: BTreeMap<&'static str, u64>,
+    pub stages_us: BTreeMap<Word, u64>,
     /// The largest resident set of any of the job's processes, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_memory_bytes: Option<u64>,
@@ -64,7 +68,7 @@ pub struct Report {
 }
 
 /// A job without its arguments and variables, which may hold anything.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct JobFacts {
     /// The orchestrator's id.
     pub id: String,
@@ -77,7 +81,7 @@ pub struct JobFacts {
     /// `null` for a system job.
     pub user: Option<String>,
     /// Names for people.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
     /// W3C Trace Context of the caller.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,14 +91,25 @@ pub struct JobFacts {
 }
 
 /// What kept the run apart.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Containment {
+    /// The level that was in force.
+    pub level: ContainmentLevel,
+    /// Why it is no stronger one, each in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<String>,
     /// `memory` or `disk`: where the service file was.
-    pub workspace: &'static str,
+    pub workspace: Word,
+    /// Whether that memory is never swapped out.
+    pub never_swapped: bool,
+    /// The uid that the job ran as.
+    pub uid: u32,
+    /// Whether Landlock held it besides.
+    pub landlock: bool,
 }
 
 /// A secret of the job.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SecretFacts {
     /// What it becomes.
     pub kind: Kind,
@@ -107,12 +122,12 @@ pub struct SecretFacts {
     /// Whether it is masked.
     pub sensitive: bool,
     /// What it shadowed, the strongest first.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shadowed: Vec<Shadowed>,
 }
 
 /// A secret that a more specific one beat.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Shadowed {
     /// The level that lost.
     pub level: Level,
@@ -125,10 +140,10 @@ impl Report {
     pub fn begin(backend: &'static str) -> Self {
         Self {
             version: VERSION,
-            event: "started",
-            program: concat!("qgis-secrets ", env!("CARGO_PKG_VERSION")),
+            event: "started".into(),
+            program: concat!("qgis-secrets ", env!("CARGO_PKG_VERSION")).into(),
             job: None,
-            backend,
+            backend: backend.into(),
             containment: None,
             secrets: Vec::new(),
             missing: Vec::new(),
@@ -169,7 +184,7 @@ impl Report {
 
     /// Records the end.
     pub fn end(&mut self, outcome: Outcome, exit_code: u8) {
-        self.event = "ended";
+        self.event = "ended".into();
         self.outcome = Some(outcome);
         self.exit_code = Some(exit_code);
         self.ended_at = Some(now());

@@ -1,14 +1,16 @@
 //! How a job ended, in a form that programs decide by.
 
+use nix::libc;
 use nix::sys::signal::Signal;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::Word;
 use crate::supervise::feedback::Complaint;
 use crate::supervise::{Cause, Ending};
 use crate::sys::tree::Exit;
 
 /// How a job ended. `kind` is stable; `message` is for people.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Outcome {
     /// It exited with 0, and its feedback, if it promised one, holds no error.
@@ -28,6 +30,11 @@ pub enum Outcome {
         /// The signal's number.
         number: i32,
     },
+    /// The kernel ended it, for want of memory.
+    OutOfMemory {
+        /// 128 + n: it was a signal.
+        job_exit_code: i32,
+    },
     /// Its time was over.
     TimedOut {
         /// How it then ended.
@@ -45,23 +52,36 @@ pub enum Outcome {
     /// It never ran.
     NotStarted {
         /// Why, in a stable word.
-        reason: &'static str,
+        reason: Word,
         /// Why, for people.
         message: String,
     },
 }
 
 impl Outcome {
-    /// The outcome of a job that ran. `feedback` matters only for a job that exited with 0.
-    pub fn of(ending: Ending, feedback: impl FnOnce() -> Result<(), Complaint>) -> Self {
+    /// The outcome of a job that ran. `feedback` matters only for a job that exited with 0,
+    /// `out_of_memory` only for one that was killed.
+    pub fn of(
+        ending: Ending,
+        feedback: impl FnOnce() -> Result<(), Complaint>,
+        out_of_memory: impl FnOnce() -> bool,
+    ) -> Self {
         let Ending { exit, cause } = ending;
         match (cause, exit) {
             (Some(Cause::TimedOut), _) => Self::TimedOut { ended_by: words(exit) },
+            (Some(Cause::Abandoned), _) => Self::Cancelled {
+                by: "the end of the outer process".into(),
+                ended_by: words(exit),
+                job_exit_code: code(exit),
+            },
             (Some(Cause::Cancelled(order)), _) => Self::Cancelled {
                 by: signal_name(Signal::from(order) as i32),
                 ended_by: words(exit),
                 job_exit_code: code(exit),
             },
+            (None, Exit::Signal(libc::SIGKILL)) if out_of_memory() => {
+                Self::OutOfMemory { job_exit_code: code(exit) }
+            }
             (None, Exit::Signal(number)) => Self::Signalled { signal: signal_name(number), number },
             (None, Exit::Code(0)) => match feedback() {
                 Ok(()) => Self::Succeeded,
@@ -71,6 +91,13 @@ impl Outcome {
             },
             (None, Exit::Code(job_exit_code)) => Self::Failed { job_exit_code, message: None },
         }
+    }
+}
+
+impl Outcome {
+    /// The outcome of a job that the kernel ended with the runner's inner process.
+    pub fn killed(number: i32) -> Self {
+        Self::Signalled { signal: signal_name(number), number }
     }
 }
 

@@ -18,6 +18,7 @@ pub(super) struct File {
     pub(super) tasks: BTreeMap<String, RawTemplate>,
     pub(super) environment: Environment,
     pub(super) supervision: Supervision,
+    pub(super) containment: Containment,
     pub(super) workspace: Workspace,
     pub(super) report: Report,
     pub(super) pg_service: PgService,
@@ -86,6 +87,26 @@ impl Default for Supervision {
     fn default() -> Self {
         Self { timeout_s: None, grace_s: 10.0, exit_codes: ExitCodes::Job }
     }
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Require {
+    #[default]
+    Auto,
+    Namespace,
+    NamespaceSharedProc,
+    Process,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Containment {
+    pub(super) require: Require,
+    pub(super) run_as: Option<String>,
+    pub(super) allow_exposed: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -4,6 +4,8 @@
 //! reaped last, so that no signal of ours can reach a stranger.
 
 use std::ffi::{CStr, CString, OsStr};
+use std::fs::File;
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,7 +19,7 @@ use tokio::time::Instant;
 use super::machine::{Action, Ending, Event, Machine};
 use super::signals::{Received, Signals};
 use crate::environment::Environment;
-use crate::sys::spawn::{Failure, Program, Step, spawn};
+use crate::sys::spawn::{Confinement, Failure, Program, Step, spawn};
 use crate::sys::tree::{Ended, Tree};
 
 /// `execvp(3)` without a `PATH`.
@@ -36,6 +38,12 @@ pub struct Command {
     pub timeout: Option<Duration>,
     /// From that to the kill.
     pub grace: Duration,
+    /// What holds the job.
+    pub confinement: Confinement,
+    /// Whether this process is the first one of a PID namespace that holds nothing but the job.
+    pub namespace: bool,
+    /// In place of the runner's standard output.
+    pub stdout: Option<File>,
 }
 
 /// How it went.
@@ -67,6 +75,12 @@ pub enum StartError {
          kernel takes; pass long text in a file"
     )]
     TooLong,
+    /// What the job was to see of the file system.
+    #[error("the job's view of the file system could not be made: {0}")]
+    View(&'static str),
+    /// The account, or its capabilities.
+    #[error("the job could not be made to run as its account, without privileges: {0}")]
+    Privileges(&'static str),
     /// Anything else: no memory, too many processes.
     #[error("the job's process could not be started: {0}")]
     System(&'static str),
@@ -74,11 +88,12 @@ pub enum StartError {
 
 /// Runs a command to its end. `signals` were caught since before the secrets were read.
 pub async fn run(command: Command, signals: &mut Signals) -> Result<Finished, StartError> {
-    let Command { words, environment, working_dir, timeout, grace } = command;
-    let tree = Tree::adopt().map_err(|errno| StartError::System(errno.desc()))?;
-    let leader = start(&words, &environment, working_dir)?;
-    // The values were copied into the job by exec; ours are not needed any longer.
-    drop(environment);
+    let Command { timeout, grace, namespace, .. } = command;
+    let tree = if namespace { Tree::of_namespace() } else { Tree::adopt() };
+    let tree = tree.map_err(|errno| StartError::System(errno.desc()))?;
+    // The values were copied into the job by exec; ours are gone when this returns, as is the
+    // hold on the mounts.
+    let leader = start(command)?;
     let ending = watch(&tree, leader, timeout, grace, signals).await;
     let ended = tree.end(leader);
     let peak_memory = getrusage(UsageWho::RUSAGE_CHILDREN)
@@ -104,6 +119,7 @@ async fn watch(
             received = signals.next() => match received {
                 Received::Child => tree.reap(leader).map(Event::LeaderEnded),
                 Received::Order(order) => Some(Event::Order(order)),
+                Received::Abandoned => Some(Event::Abandoned),
                 Received::PassOn(signal) => {
                     to_group(leader, signal);
                     None
@@ -116,6 +132,8 @@ async fn watch(
             None => {}
             Some(Action::PassOn(order)) => {
                 to_group(leader, order.into());
+                // A job that was stopped would not notice.
+                to_group(leader, Signal::SIGCONT);
                 grace_at = Some(Instant::now() + grace);
             }
             Some(Action::Kill) => to_group(leader, Signal::SIGKILL),
@@ -138,11 +156,8 @@ fn to_group(leader: Pid, signal: Signal) {
     }
 }
 
-fn start(
-    words: &[String],
-    environment: &Environment,
-    working_dir: Option<PathBuf>,
-) -> Result<Pid, StartError> {
+fn start(command: Command) -> Result<Pid, StartError> {
+    let Command { words, environment, working_dir, confinement, stdout, .. } = command;
     let name = words.first().map_or("", String::as_str);
     let nul = |_| StartError::System("an argument holds a NUL byte");
     let arguments = words
@@ -150,7 +165,7 @@ fn start(
         .map(|word| CString::new(word.as_str()))
         .collect::<Result<Vec<_>, _>>()
         .map_err(nul)?;
-    let candidates = candidates(name, environment)
+    let candidates = candidates(name, &environment)
         .into_iter()
         .map(|path| CString::new(path.into_os_string().as_bytes()))
         .collect::<Result<Vec<_>, _>>()
@@ -170,6 +185,8 @@ fn start(
         arguments: &arguments,
         environment: &strings,
         working_dir: directory.as_deref(),
+        confinement: &confinement,
+        stdout: stdout.as_ref().map(AsFd::as_fd),
     };
     spawn(&program).map_err(|failure| {
         // What is there and was not found lacks its interpreter; what is not there was not
@@ -223,6 +240,8 @@ fn explain(failure: Failure, name: &str, there: bool, working_dir: Option<PathBu
         }
         (Step::Exec, _) => StartError::NotExecutable(name.into(), why),
         (Step::WorkingDir, _) => StartError::WorkingDir(working_dir.unwrap_or_default(), why),
+        (Step::View, _) => StartError::View(why),
+        (Step::Privileges, _) => StartError::Privileges(why),
         (Step::Fork | Step::Prepare, _) => StartError::System(why),
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! Invariants: every sequence of events ends with the leader's end; after it nothing is signalled
 //! any more; a kill comes only after an order to end, and then because the grace period is over or
-//! a second order came. The first cause is the one that counts.
+//! a second order came, or at once when the outer process is gone. The first cause is the one that
+//! counts.
 //!
 //! ```text
-//!           order, timeout                 2nd order, grace over
+//!           order, timeout                 2nd order, grace over, abandoned
 //! Running ------------------> Ending --------------------------> Killing
 //!    |                          |                                   |
 //!    +------ leader ended ------+---------- leader ended -----------+--> Ended
@@ -35,6 +36,8 @@ pub enum Event {
     Timeout,
     /// The grace period is over.
     GraceOver,
+    /// The outer process is gone.
+    Abandoned,
     /// The job's leader has ended.
     LeaderEnded(Exit),
 }
@@ -57,6 +60,8 @@ pub enum Cause {
     Cancelled(Order),
     /// The timeout.
     TimedOut,
+    /// The outer process is gone: killed, or crashed.
+    Abandoned,
 }
 
 /// How a job ended, and why if the runner ended it.
@@ -99,6 +104,8 @@ impl Machine {
             (Self::Ending(cause), Event::Order(_) | Event::GraceOver) => {
                 (Self::Killing(cause), Action::Kill)
             }
+            (Self::Running, Event::Abandoned) => (Self::Killing(Cause::Abandoned), Action::Kill),
+            (Self::Ending(cause), Event::Abandoned) => (Self::Killing(cause), Action::Kill),
             (Self::Running, Event::GraceOver)
             | (Self::Ending(_), Event::Timeout)
             | (Self::Killing(_), _) => return None,

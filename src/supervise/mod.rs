@@ -9,4 +9,4 @@ pub mod signals;
 pub use child::{Command, Finished, StartError};
 pub use machine::{Cause, Ending, Machine};
 pub use memory::OomWatch;
-pub use signals::Signals;
+pub use signals::{Enough, Signals};

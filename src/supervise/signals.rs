@@ -4,8 +4,11 @@
 //! none of them ends the runner in between.
 
 use std::io;
+use std::os::fd::OwnedFd;
 
+use nix::libc;
 use nix::sys::signal::{SigSet, Signal};
+use tokio::net::unix::pipe::Receiver;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::machine::Order;
@@ -19,6 +22,17 @@ pub enum Received {
     PassOn(Signal),
     /// A child has ended, or stopped.
     Child,
+    /// The outer process is gone.
+    Abandoned,
+}
+
+/// Why a run ends before its time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Enough {
+    /// It was told to.
+    Order(Order),
+    /// The outer process is gone.
+    Abandoned,
 }
 
 /// The handlers. They stand until the process ends.
@@ -31,13 +45,18 @@ pub struct Signals {
     usr1: tokio::signal::unix::Signal,
     usr2: tokio::signal::unix::Signal,
     winch: tokio::signal::unix::Signal,
+    stop: tokio::signal::unix::Signal,
+    cont: tokio::signal::unix::Signal,
+    /// Ends with the outer process, and then says so once.
+    lifeline: Option<Receiver>,
     child: tokio::signal::unix::Signal,
 }
 
 impl Signals {
     /// Installs the handlers, and then unblocks the signals: whoever started the runner may have
-    /// blocked them, and without SIGCHLD the job's end would go unnoticed.
-    pub fn listen() -> io::Result<Self> {
+    /// blocked them, and without SIGCHLD the job's end would go unnoticed. `lifeline` is the
+    /// reading end of a pipe that the outer process holds.
+    pub fn listen(lifeline: Option<OwnedFd>) -> io::Result<Self> {
         let signals = Self {
             term: signal(SignalKind::terminate())?,
             int: signal(SignalKind::interrupt())?,
@@ -46,6 +65,9 @@ impl Signals {
             usr1: signal(SignalKind::user_defined1())?,
             usr2: signal(SignalKind::user_defined2())?,
             winch: signal(SignalKind::window_change())?,
+            stop: signal(SignalKind::from_raw(libc::SIGTSTP))?,
+            cont: signal(SignalKind::from_raw(libc::SIGCONT))?,
+            lifeline: lifeline.map(Receiver::from_owned_fd).transpose()?,
             child: signal(SignalKind::child())?,
         };
         SigSet::all().thread_unblock()?;
@@ -63,17 +85,33 @@ impl Signals {
             _ = self.usr1.recv() => Received::PassOn(Signal::SIGUSR1),
             _ = self.usr2.recv() => Received::PassOn(Signal::SIGUSR2),
             _ = self.winch.recv() => Received::PassOn(Signal::SIGWINCH),
+            // Nothing stops an orphaned process group but this one.
+            _ = self.stop.recv() => Received::PassOn(Signal::SIGSTOP),
+            _ = self.cont.recv() => Received::PassOn(Signal::SIGCONT),
+            () = ended(&mut self.lifeline) => Received::Abandoned,
         }
     }
 
-    /// The next order to end. Can be cancelled without losing one.
-    pub async fn order(&mut self) -> Order {
+    /// The next reason to end. Can be cancelled without losing one.
+    pub async fn enough(&mut self) -> Enough {
         loop {
-            if let Received::Order(order) = self.next().await {
-                return order;
+            match self.next().await {
+                Received::Order(order) => return Enough::Order(order),
+                Received::Abandoned => return Enough::Abandoned,
+                Received::PassOn(_) | Received::Child => {}
             }
         }
     }
+}
+
+/// Nothing is ever written to the pipe: it becomes readable when its other end is closed.
+async fn ended(lifeline: &mut Option<Receiver>) {
+    match lifeline {
+        // Without it nobody would notice: an error counts as the end.
+        Some(pipe) => drop(pipe.readable().await),
+        None => std::future::pending().await,
+    }
+    *lifeline = None;
 }
 
 impl From<Order> for Signal {

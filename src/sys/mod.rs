@@ -3,7 +3,10 @@
 //! Invariant: between fork and exec only async-signal-safe calls are made, and nothing is
 //! allocated.
 
+pub mod clone;
 pub mod landlock;
+pub mod privileges;
 pub mod seccomp;
 pub mod spawn;
 pub mod tree;
+pub mod view;

@@ -2,15 +2,15 @@
 //!
 //! Invariants: the program starts as the leader of a session and process group of its own, with
 //! default signal dispositions and an empty mask, descriptors 0 to 2 only, no way to gain
-//! privileges, no core dump, and a kill at the death of the thread that started it; "could not
-//! start" is never confused with "started and failed".
+//! privileges, no core dump, no kernel keyring, and a kill at the death of the thread that started
+//! it; "could not start" is never confused with "started and failed".
 
 #![expect(unsafe_code, reason = "fork, and system calls between fork and exec")]
 
 use std::ffi::{CStr, CString, c_char, c_int};
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::ptr;
 
 use nix::errno::Errno;
@@ -18,6 +18,11 @@ use nix::fcntl::OFlag;
 use nix::libc;
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork, getpid, pipe2};
+
+use super::landlock;
+use super::privileges::{self, Ids};
+use super::seccomp::Filter;
+use super::view::{self, Change};
 
 /// What to start.
 pub struct Program<'a> {
@@ -30,6 +35,21 @@ pub struct Program<'a> {
     pub environment: &'a [&'a CStr],
     /// The directory to start in.
     pub working_dir: Option<&'a CStr>,
+    /// What holds the program.
+    pub confinement: &'a Confinement,
+    /// In place of the runner's standard output.
+    pub stdout: Option<BorrowedFd<'a>>,
+}
+
+/// What holds a program, besides what holds every program that is started here.
+#[derive(Debug, Default)]
+pub struct Confinement {
+    /// How the file system looks to it; `None`: as it does to the runner.
+    pub view: Option<Vec<Change>>,
+    /// The account that it runs as; `None`: the runner's.
+    pub ids: Option<Ids>,
+    /// A ruleset of Landlock.
+    pub landlock: Option<OwnedFd>,
 }
 
 /// What failed on the way to the program's first instruction.
@@ -44,6 +64,10 @@ pub enum Step {
     WorkingDir = 2,
     /// The program could not be executed.
     Exec = 3,
+    /// The file system could not be changed for it.
+    View = 4,
+    /// Capabilities could not be taken away, or the account not be changed.
+    Privileges = 5,
 }
 
 /// Why the program did not start.
@@ -69,6 +93,9 @@ pub fn spawn(program: &Program<'_>) -> Result<Pid, Failure> {
         environment: environment.as_ptr(),
         working_dir: program.working_dir.map_or(ptr::null(), CStr::as_ptr),
         parent: getpid().as_raw(),
+        confinement: program.confinement,
+        keyrings: Filter::keyrings(),
+        stdout: program.stdout.map(|stdout| stdout.as_raw_fd()),
     };
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC).map_err(at_fork)?;
     // SAFETY: the child calls `become_program` only, which makes async-signal-safe calls and
@@ -102,6 +129,8 @@ fn verdict(reader: OwnedFd) -> Option<Failure> {
         1 => Step::Prepare,
         2 => Step::WorkingDir,
         3 => Step::Exec,
+        4 => Step::View,
+        5 => Step::Privileges,
         _ => Step::Fork,
     };
     Some(Failure { step, errno: Errno::from_raw(i32::from_ne_bytes(errno)) })
@@ -118,6 +147,9 @@ struct Image<'a> {
     environment: *const *const c_char,
     working_dir: *const c_char,
     parent: libc::pid_t,
+    confinement: &'a Confinement,
+    keyrings: Filter,
+    stdout: Option<RawFd>,
 }
 
 /// Turns the forked child into the program, or says why not and exits.
@@ -160,12 +192,28 @@ unsafe fn prepare(image: &Image<'_>) -> Result<(), Step> {
         let mut none = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         check(libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut()))?;
+        if let Some(stdout) = image.stdout {
+            check(libc::dup2(stdout, libc::STDOUT_FILENO))?;
+        }
+        let Confinement { view, ids, landlock } = image.confinement;
+        if let Some(changes) = view {
+            failing(Step::View, view::enter(changes))?;
+        }
         check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
         // A core handler behind a pipe ignores a limit of 0, but is skipped at 1: core(5).
         let core = libc::rlimit { rlim_cur: 1, rlim_max: 1 };
         check(libc::setrlimit(libc::RLIMIT_CORE, &raw const core))?;
-        dump_no_memory();
         keep_standard_descriptors();
+        if let Some(ids) = ids {
+            privileges::give_pipes(ids);
+        }
+        failing(Step::Privileges, privileges::lower(ids.as_ref()))?;
+        // After the mounts and the account: a domain allows no mount.
+        if let Some(ruleset) = landlock {
+            failing(Step::Prepare, landlock::restrict_self(ruleset.as_fd()))?;
+        }
+        failing(Step::Prepare, image.keyrings.install())?;
+        // After the account: its change takes it away.
         check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0))?;
         if libc::getppid() != image.parent {
             // The runner died before the line above could tell us.
@@ -178,22 +226,12 @@ unsafe fn prepare(image: &Image<'_>) -> Result<(), Step> {
     }
 }
 
-/// No mapping goes into a core, should one be written all the same. Best effort: the file is not
-/// there without `CONFIG_ELF_CORE` or `/proc`, and the limit above stands anyway.
-///
-/// # Safety
-///
-/// In the child of a fork.
-unsafe fn dump_no_memory() {
-    // SAFETY: the path and the buffer are constants.
-    unsafe {
-        let path = c"/proc/self/coredump_filter";
-        let file = libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
-        if file != -1 {
-            libc::write(file, c"0".as_ptr().cast(), 1);
-            libc::close(file);
-        }
-    }
+/// Leaves the error in errno, where the caller looks for it.
+fn failing(step: Step, result: Result<(), Errno>) -> Result<(), Step> {
+    result.map_err(|errno| {
+        errno.set();
+        step
+    })
 }
 
 /// Everything above 2 closes when the program is executed, whoever opened it.

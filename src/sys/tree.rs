@@ -1,23 +1,25 @@
 //! The tree of processes below the runner: who is in it, and how it ends.
 //!
-//! Invariant: the runner is a subreaper, so a process of the job that loses its parent becomes the
-//! runner's child, however it tried to get away; ending the children until there are none ends
-//! them all.
+//! Invariant: the runner is a subreaper, or the first process of a PID namespace, so a process of
+//! the job that loses its parent becomes the runner's child, however it tried to get away; ending
+//! the children until there are none ends them all.
 
-#![expect(unsafe_code, reason = "pidfd_open and waitid, which nix doesn't have or has too narrow")]
+#![expect(unsafe_code, reason = "waitid and sigtimedwait, which nix has too narrow or not at all")]
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{Pid, getpid, getppid};
+use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 
 /// How long killed processes may take to go: one that hangs in the kernel cannot be waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -27,6 +29,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub struct Tree {
     /// Children from before the job, which are not ours to end: `sh -c 'Xvfb & exec …'`.
     strangers: BTreeSet<Pid>,
+    /// Whether the calling process is the first one of a namespace that holds nothing but the job.
+    namespace: bool,
 }
 
 /// What became of the tree.
@@ -51,7 +55,18 @@ impl Tree {
     /// Makes the calling process the subreaper of all that it will start.
     pub fn adopt() -> Result<Self, Errno> {
         prctl::set_child_subreaper(true)?;
-        Ok(Self { strangers: children("self").unwrap_or_default().into_iter().collect() })
+        let strangers = children("self").unwrap_or_default().into_iter().collect();
+        Ok(Self { strangers, namespace: false })
+    }
+
+    /// The tree of the calling process, which is the first one of a PID namespace of its own.
+    ///
+    /// `ESRCH` if it is not: all that can be signalled is killed at the end.
+    pub fn of_namespace() -> Result<Self, Errno> {
+        if getpid() != Pid::from_raw(1) || getppid() != Pid::from_raw(0) {
+            return Err(Errno::ESRCH);
+        }
+        Ok(Self { strangers: BTreeSet::new(), namespace: true })
     }
 
     /// Reaps every child that has ended but `leader`. Returns how the leader ended, if it did; it
@@ -68,12 +83,27 @@ impl Tree {
 
     /// Kills and reaps all that is left below the runner, the leader included.
     pub fn end(&self, leader: Pid) -> Ended {
+        if self.namespace {
+            return end_namespace(leader);
+        }
+        self.end_children(Some(leader))
+    }
+
+    /// The same for a process that knows no leader: what is left to it when the other half of the
+    /// runner is gone.
+    pub fn end_orphans(&self) -> Ended {
+        self.end_children(None)
+    }
+
+    fn end_children(&self, leader: Option<Pid>) -> Ended {
         // Who is there now; those that they start meanwhile are found below.
         let mut killed = self.survivors(leader);
-        // The group first, in one step. ESRCH: nobody but the unreaped leader.
-        let group = Pid::from_raw(-leader.as_raw());
-        let _ = kill(group, Signal::SIGKILL);
-        reap_ended(leader);
+        if let Some(leader) = leader {
+            // The group first, in one step. ESRCH: nobody but the unreaped leader.
+            let group = Pid::from_raw(-leader.as_raw());
+            let _ = kill(group, Signal::SIGKILL);
+            reap_ended(leader);
+        }
         let started = Instant::now();
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         loop {
@@ -106,19 +136,106 @@ impl Tree {
 
     /// What lives below the runner, but for strangers: a leader that has ended has no children
     /// any more, they are the runner's.
-    fn survivors(&self, leader: Pid) -> BTreeSet<Pid> {
+    fn survivors(&self, leader: Option<Pid>) -> BTreeSet<Pid> {
         let mut found = BTreeSet::new();
         let mut parents = vec!["self".to_owned()];
         while let Some(parent) = parents.pop() {
             // One that ends meanwhile is none.
             for pid in children(&parent).unwrap_or_default() {
-                if pid != leader && !self.strangers.contains(&pid) && lives(pid) {
+                if Some(pid) != leader && !self.strangers.contains(&pid) && lives(pid) {
                     found.insert(pid);
                     parents.push(pid.to_string());
                 }
             }
         }
         found
+    }
+}
+
+/// Kills every process that has `mark` in its environment and is in the caller's PID and mount
+/// namespaces, but the caller: a run whose runner is dead. Repeats until there is none.
+pub fn end_marked(mark: &[u8]) -> Ended {
+    let started = Instant::now();
+    let mut killed = BTreeSet::new();
+    loop {
+        let marked = marked(mark);
+        let left = u32::try_from(marked.len()).unwrap_or(u32::MAX);
+        if left == 0 || started.elapsed() > PATIENCE {
+            return Ended { killed: u32::try_from(killed.len()).unwrap_or(u32::MAX), left };
+        }
+        for (pid, process) in marked {
+            // By its descriptor: a number could by now be another's.
+            if pidfd_send_signal(&process, rustix::process::Signal::KILL).is_ok() {
+                killed.insert(pid);
+            }
+            let mut ended = [PollFd::new(process.as_fd(), PollFlags::POLLIN)];
+            let limit = PollTimeout::try_from(PATIENCE.saturating_sub(started.elapsed()));
+            // Whether it has ended shows in the next round.
+            let _ = poll(&mut ended, limit.unwrap_or(PollTimeout::MAX));
+        }
+    }
+}
+
+fn marked(mark: &[u8]) -> Vec<(Pid, OwnedFd)> {
+    let namespace = |pid: &str, kind: &str| fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok();
+    let own = ["pid", "mnt"].map(|kind| namespace("self", kind));
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    entries
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name();
+            let name = name.to_str()?;
+            let pid = Pid::from_raw(name.parse().ok()?);
+            if pid == getpid() {
+                return None;
+            }
+            let number = rustix::process::Pid::from_raw(pid.as_raw())?;
+            let process = pidfd_open(number, PidfdFlags::empty()).ok()?;
+            // Of the process that the descriptor is of, or of none: read after it was opened.
+            let environment = fs::read(format!("/proc/{name}/environ")).ok()?;
+            let is_marked = environment.windows(mark.len()).any(|window| window == mark);
+            let is_near = ["pid", "mnt"].map(|kind| namespace(name, kind)) == own;
+            (is_marked && is_near && lives(pid)).then_some((pid, process))
+        })
+        .collect()
+}
+
+/// Kills everything in the namespace but the caller, its first process, and reaps it: kill(2), -1.
+fn end_namespace(leader: Pid) -> Ended {
+    reap_ended(leader);
+    // ESRCH: there is nobody.
+    let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
+    let mut killed = 0;
+    let started = Instant::now();
+    loop {
+        match look() {
+            Look::Ended(pid, exit) => {
+                // What had ended by itself is no survivor.
+                killed += u32::from(exit == Exit::Signal(libc::SIGKILL));
+                reap_ended(pid);
+            }
+            Look::Nobody => return Ended { killed, left: 0 },
+            // One hangs in the kernel. It holds nothing: the namespace's end waits for it.
+            Look::Running if started.elapsed() > PATIENCE => return Ended { killed, left: 1 },
+            Look::Running => await_child(PATIENCE.saturating_sub(started.elapsed())),
+        }
+    }
+}
+
+/// Waits until a child has ended, for `limit` at most. SIGCHLD has a handler here, which ends the
+/// wait as well.
+fn await_child(limit: Duration) {
+    let limit = TimeSpec::from_duration(limit);
+    let child = SigSet::from_iter([Signal::SIGCHLD]);
+    // SAFETY: both structures live for the call; no information is asked for. Blocked, a signal
+    // that came before the wait is still there; unblocked again below.
+    unsafe {
+        let mut before = std::mem::zeroed();
+        libc::sigprocmask(libc::SIG_BLOCK, child.as_ref(), &raw mut before);
+        if look() == Look::Running {
+            libc::sigtimedwait(child.as_ref(), std::ptr::null_mut(), limit.as_ref());
+        }
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const before, std::ptr::null_mut());
     }
 }
 
@@ -158,6 +275,17 @@ fn look() -> Look {
     }
 }
 
+/// Reaps one child that has ended, whoever it is. Doesn't wait.
+pub fn reap_any() -> Option<(Pid, Exit)> {
+    match look() {
+        Look::Ended(pid, exit) => {
+            reap_ended(pid);
+            Some((pid, exit))
+        }
+        Look::Running | Look::Nobody => None,
+    }
+}
+
 /// Reaps a child that has ended or was killed.
 fn reap_ended(pid: Pid) {
     // SAFETY: a null status is allowed. By libc for the same reason as in `look`.
@@ -168,15 +296,11 @@ fn reap_ended(pid: Pid) {
 
 /// Waits until the child `pid` has ended, for `limit` at most; says whether it has.
 fn await_end(pid: Pid, limit: Duration) -> bool {
-    // SAFETY: numbers only.
-    let descriptor = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
-    let Ok(descriptor) = RawFd::try_from(descriptor) else { return false };
-    if descriptor == -1 {
+    let number = rustix::process::Pid::from_raw(pid.as_raw());
+    let Some(Ok(descriptor)) = number.map(|pid| pidfd_open(pid, PidfdFlags::empty())) else {
         // Before Linux 5.3: the kill above is not to be survived, so this ends.
         return true;
-    }
-    // SAFETY: the kernel just made it for us; nobody else knows the number.
-    let descriptor = unsafe { OwnedFd::from_raw_fd(descriptor) };
+    };
     let mut readable = [PollFd::new(descriptor.as_fd(), PollFlags::POLLIN)];
     let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
     matches!(poll(&mut readable, limit), Ok(1))

@@ -19,11 +19,11 @@ fn job(sandbox: &Sandbox, script: &str, code: i32) -> String {
 
 /// Settings that send reports to `url` with a token.
 fn settings(sandbox: &Sandbox, url: &str, deadline: u32) {
-    sandbox.write("token", format!("{CANARY}-token\n"));
+    sandbox.token(&format!("{CANARY}-token\n"));
     sandbox.write(
         "settings.toml",
         format!(
-            "[report]\nurl = \"{url}\"\ntoken_file = \"{0}/token\"\ndeadline_s = {deadline}\n\
+            "[report]\nurl = \"{url}\"\ntoken_file = \"{0}/tokens/token\"\ndeadline_s = {deadline}\n\
              undelivered = \"{0}/undelivered\"\n",
             sandbox.home().display()
         ),
@@ -109,7 +109,7 @@ fn a_report_token_that_cannot_be_read_is_said_and_the_report_kept() {
     let sandbox = sandbox();
     let server = Server::new([Answer::status(200)]);
     settings(&sandbox, &server.url("/reports"), 1);
-    fs::remove_file(sandbox.path("token")).unwrap();
+    fs::remove_file(sandbox.path("tokens/token")).unwrap();
     let ended = run(&sandbox, &job(&sandbox, "true", 0)).success();
     assert!(ended.stderr.contains("the token file"), "{}", ended.stderr);
     assert!(sandbox.path("undelivered/team%2Fjob-1-1-ended.json").exists());

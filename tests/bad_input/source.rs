@@ -12,13 +12,13 @@ use crate::support::{Ended, Sandbox};
 fn impatient() -> Sandbox {
     let sandbox = sandbox();
     sandbox.write("settings.toml", "[job]\ndeadline_s = 1\n");
-    sandbox.write("token", format!("{CANARY}-token\n"));
+    sandbox.token(&format!("{CANARY}-token\n"));
     sandbox
 }
 
 /// Fetches with the token of [`impatient`].
 fn fetch(sandbox: &Sandbox, url: &str) -> Ended {
-    let arguments = "--settings settings.toml run --token-file token --report report.json";
+    let arguments = "--settings settings.toml run --token-file tokens/token --report report.json";
     sandbox.run(arguments.split(' ').chain([url]))
 }
 
@@ -73,7 +73,7 @@ fn what_may_pass_is_tried_again_with_the_token_each_time() {
         Answer::fine(text),
     ]);
     let url = server.url("/jobs/7c1e0d52");
-    sandbox.run(["run", "--token-file", "token", &url]).success();
+    sandbox.run(["run", "--token-file", "tokens/token", &url]).success();
     assert!(marker(&sandbox).exists());
     let requests = server.requests();
     assert_eq!(requests.len(), 4);
@@ -102,13 +102,31 @@ fn a_bad_token_file_is_named_and_nothing_is_sent() {
     let server = Server::new([Answer::status(500)]);
     let fetch = || fetch(&sandbox, &server.url("/job"));
     for content in [&format!("{CANARY}\n{CANARY}"), &format!("{CANARY} x"), "", "\n", "\u{e9}"] {
-        sandbox.write("token", content);
-        refused(&sandbox, fetch(), 78, "token_invalid", &["the token file token must hold one"]);
+        sandbox.token(content);
+        refused(
+            &sandbox,
+            fetch(),
+            78,
+            "token_invalid",
+            &["the token file tokens/token must hold one"],
+        );
     }
-    sandbox.write("token", CANARY.repeat(10_000));
-    refused(&sandbox, fetch(), 78, "token_unreadable", &["token file token", "larger than 64 KiB"]);
-    fs::remove_file(sandbox.path("token")).unwrap();
-    refused(&sandbox, fetch(), 78, "token_unreadable", &["token file token", "No such file"]);
+    sandbox.token(&CANARY.repeat(10_000));
+    refused(
+        &sandbox,
+        fetch(),
+        78,
+        "token_unreadable",
+        &["token file tokens/token", "larger than 64 KiB"],
+    );
+    fs::remove_file(sandbox.path("tokens/token")).unwrap();
+    refused(
+        &sandbox,
+        fetch(),
+        78,
+        "token_unreadable",
+        &["token file tokens/token", "No such file"],
+    );
     assert_eq!(server.requests().len(), 0);
 }
 

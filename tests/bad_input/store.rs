@@ -5,13 +5,14 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use nix::unistd::Pid;
 use rusqlite::Connection;
 
 use super::{
     CANARY, KEPT, add, complained, exec, marker, mounted, no_canary, nothing_is_lost, overwrite,
     refused, sandbox, silent, touching, unprivileged,
 };
-use crate::support::{Sandbox, end, finish, until};
+use crate::support::{Sandbox, end, finish, inner, until};
 
 fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
@@ -47,9 +48,10 @@ fn a_store_that_is_unlocked_in_time_is_used() {
     lock.execute_batch("BEGIN EXCLUSIVE").unwrap();
     let job = sandbox.command(touching(&sandbox)).spawn().unwrap();
     // It holds the file open from just before it meets the lock.
-    let descriptors = format!("/proc/{}/fd", job.id());
+    let outer = Pid::from_raw(job.id().try_into().unwrap());
     until("the job has opened the store", || {
-        let open = fs::read_dir(&descriptors).unwrap().flatten();
+        let Some(inner) = inner(outer) else { return false };
+        let open = fs::read_dir(format!("/proc/{inner}/fd")).unwrap().flatten();
         open.filter_map(|entry| fs::read_link(entry.path()).ok()).any(|to| to == sandbox.store())
     });
     lock.execute_batch("ROLLBACK").unwrap();

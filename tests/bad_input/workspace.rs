@@ -14,7 +14,10 @@ fn on_disk() -> TempDir {
 
 /// Settings with these lines under `[workspace]`.
 fn settings(sandbox: &Sandbox, lines: &str) -> PathBuf {
-    sandbox.write("settings.toml", format!("[workspace]\n{lines}\n"))
+    sandbox.write(
+        "settings.toml",
+        format!("[containment]\nrequire = \"process\"\n[workspace]\n{lines}\n"),
+    )
 }
 
 fn with_settings(sandbox: &Sandbox) -> Vec<String> {
@@ -77,7 +80,6 @@ fn without_a_tmpfs_a_job_starts_only_where_the_settings_allow_a_disk() {
     assert_eq!(std::fs::read_dir(disk.path()).unwrap().count(), 0, "something is left on the disk");
 
     // Where there is a tmpfs, it is taken all the same.
-    let arguments: Vec<&str> = arguments.into_iter().collect();
     sandbox.run(arguments).success();
     let report = json(&sandbox.path("report.json"));
     assert_eq!(report["containment"]["workspace"], "memory", "{report:#}");

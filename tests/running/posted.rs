@@ -14,7 +14,7 @@ const WAITS: &str = "while ! test -e go; do sleep 0.05; done; exit 3";
 
 fn start(sandbox: &Sandbox, server: &Server, job: &str) -> Going {
     sandbox.add("-P survey", "API_KEY", "the-secret-value");
-    let token = sandbox.write("token", "report-token\n");
+    let token = sandbox.token("report-token\n");
     let settings = format!(
         "[report]\nurl = '{}'\ntoken_file = '{}'\ndeadline_s = 20",
         server.url("/reports"),

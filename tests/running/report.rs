@@ -80,7 +80,7 @@ fn a_run_is_told_without_values() {
     assert_eq!(report["event"], "ended");
     assert_eq!(report["backend"], "embedded");
     assert_eq!(report["program"], concat!("qgis-secrets ", env!("CARGO_PKG_VERSION")));
-    assert_eq!(report["containment"], json!({"workspace": "memory"}));
+    assert_eq!(report["containment"]["workspace"], "memory");
     assert_eq!(report["outcome"], json!({"kind": "failed", "job_exit_code": 4}));
     assert_eq!(
         report["job"],
@@ -98,7 +98,7 @@ fn a_run_is_told_without_values() {
     assert_eq!(
         report["wipe"],
         json!({
-            "files_removed": 5, "processes_killed": 0, "verified": true,
+            "by": "inner", "files_removed": 5, "processes_killed": 0, "verified": true,
         })
     );
     let secrets: Vec<Json> = report["secrets"].as_array().unwrap().clone();

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 
 use super::{Going, HANG, report, run_command, script, until_written};
-use crate::support::{Sandbox, end, until};
+use crate::support::{Sandbox, end, inner, until};
 
 fn sandbox() -> Sandbox {
     let sandbox = Sandbox::new();
@@ -139,7 +139,8 @@ fn an_order_during_the_pull_from_an_address_ends_the_run() {
 
 /// Whether `/proc/PID/status` says that the runner catches `signal`.
 fn catches(going: &Going, signal: Signal) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", going.pid())).unwrap();
+    let Some(inner) = inner(going.pid()) else { return false };
+    let status = std::fs::read_to_string(format!("/proc/{inner}/status")).unwrap();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
     u64::from_str_radix(mask.trim(), 16).unwrap() & (1 << (signal as u64 - 1)) != 0
 }

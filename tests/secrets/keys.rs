@@ -68,12 +68,12 @@ fn another_key_opens_nothing() {
 #[test]
 fn two_stores_in_one_directory_have_keys_of_their_own() {
     let sandbox = Sandbox::new();
-    for (store, value) in [("a.db", "value-a"), ("b.db", "value-b")] {
+    for (store, value) in [("stores/a.db", "value-a"), ("stores/b.db", "value-b")] {
         let add = ["--store", store, "secret", "add", "API_KEY", "-P", "survey"];
         sandbox.run_with(add, value).success();
     }
-    sandbox.run(["--store", "a.db", "key", "rotate"]).success();
-    for (store, value) in [("a.db", "value-a"), ("b.db", "value-b")] {
+    sandbox.run(["--store", "stores/a.db", "key", "rotate"]).success();
+    for (store, value) in [("stores/a.db", "value-a"), ("stores/b.db", "value-b")] {
         let exec = ["--store", store, "exec", "-P", "survey", "--", "printenv", "API_KEY"];
         assert_eq!(sandbox.run(exec).success().stdout, format!("{value}\n"));
     }

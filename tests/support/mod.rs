@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::unistd::Pid;
 use serde_json::Value as Json;
 use tempfile::TempDir;
 
@@ -68,6 +69,12 @@ impl Sandbox {
         let mut file = options.write(true).create(true).truncate(true).open(&path).unwrap();
         file.write_all(content.as_ref()).unwrap();
         path
+    }
+
+    /// Writes a token, apart from what jobs need. Returns its path.
+    pub(crate) fn token(&self, content: &str) -> PathBuf {
+        fs::create_dir_all(self.path("tokens")).unwrap();
+        self.write("tokens/token", content)
     }
 
     /// Writes a descriptor: the given members over a minimal one.
@@ -222,6 +229,12 @@ pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
 pub(crate) fn is_running(pid: i32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat"))
         .is_ok_and(|stat| !stat.rsplit(')').next().unwrap_or("").trim_start().starts_with('Z'))
+}
+
+/// The runner's inner process, as soon as there is one: the only child of the outer one.
+pub(crate) fn inner(outer: Pid) -> Option<Pid> {
+    let children = fs::read_to_string(format!("/proc/{outer}/task/{outer}/children")).ok()?;
+    children.split_whitespace().next()?.parse().ok().map(Pid::from_raw)
 }
 
 /// Reads a JSON file.

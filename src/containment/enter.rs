@@ -1,0 +1,299 @@
+//! The way into containment: from one process to an outer and an inner one.
+//!
+//! Invariants: a level counts as available only when everything that it takes has worked; what was
+//! refused is remembered and told; signals that come meanwhile reach the inner process.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::CloneFlags;
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use nix::unistd::{Gid, Uid, getegid, geteuid, pipe2, setsid};
+
+use super::account::{self, Account, UnknownAccount};
+use super::guard::{self, Guarded};
+use super::level::{Attempt, Level, Refusal, attempts};
+use super::namespace::{self, Furnished};
+use super::notes::{Note, Notes};
+use super::receipt::Receipt;
+use super::sweep;
+use super::workspace::{Places, Workspace, WorkspaceError};
+use crate::sys::clone::{Copy, clone};
+use crate::sys::privileges;
+use crate::sys::tree::Tree;
+use crate::sys::view::Change;
+
+/// What is asked for.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// This level and no other; `None`: the strongest that works.
+    pub require: Option<Level>,
+    /// `user[:group,…]`
+    pub run_as: Option<&'a str>,
+    /// Where a workspace may go that is not in a namespace.
+    pub places: Places,
+}
+
+/// The inner process, contained.
+#[derive(Debug)]
+pub struct Contained {
+    /// What is in force.
+    pub hold: Hold,
+    /// Told to the outer process.
+    pub notes: Notes,
+    /// Ends when the outer process ends.
+    pub lifeline: OwnedFd,
+}
+
+/// What is in force for the inner process and its job.
+#[derive(Debug)]
+pub struct Hold {
+    /// The private directory of this run, empty.
+    pub workspace: Result<Workspace, WorkspaceError>,
+    /// The rest.
+    pub grip: Grip,
+}
+
+/// What holds the job.
+#[derive(Debug)]
+pub struct Grip {
+    /// The level.
+    pub level: Level,
+    /// Whether what is in it is never swapped out.
+    pub never_swapped: bool,
+    /// What is different in the job's view of the file system; `None` without namespaces.
+    pub changes: Option<Vec<Change>>,
+    /// Who the job runs as, if not as the runner.
+    pub account: Option<Account>,
+    /// Why it is no stronger level.
+    pub refusals: Vec<Refusal>,
+}
+
+/// What became of the inner process.
+#[derive(Debug)]
+pub struct Aftermath {
+    /// Its end.
+    pub guarded: Guarded,
+    /// What it told.
+    pub notes: Vec<Note>,
+    /// What the outer process removed in its stead; `None` where there was nothing to do.
+    pub receipt: Option<Receipt>,
+}
+
+/// Which process this is, after [`enter`].
+#[derive(Debug)]
+pub enum Side {
+    /// The inner one: the run goes on.
+    Inner(Box<Contained>),
+    /// An inner one that found its level refused: nothing is left to do but to end.
+    Superfluous,
+    /// The outer one, after the end of the inner one.
+    Outer(Aftermath),
+}
+
+/// Why a run may not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ContainmentError {
+    /// The level that is required is not to be had.
+    #[error(
+        "the containment `{}` is required, and not to be had here: {}. `qgis-secrets check` shows \
+         what is; `containment.require` says what must be",
+        .0.word(), list(.1)
+    )]
+    Unavailable(Level, Vec<Refusal>),
+    /// Nobody to run as.
+    #[error(transparent)]
+    Account(#[from] UnknownAccount),
+    /// Not root.
+    #[error(
+        "only root can run a job as another account; start qgis-secrets as root, or leave \
+         `containment.run_as` away"
+    )]
+    RunAs,
+    /// A thing that should always work.
+    #[error("the containment could not be set up: {what}: {}", errno.desc())]
+    System {
+        /// What it is.
+        what: &'static str,
+        /// The kernel's word.
+        errno: Errno,
+    },
+}
+
+fn list(refusals: &[Refusal]) -> String {
+    if refusals.is_empty() {
+        return "`containment.run_as` needs real root".into();
+    }
+    refusals.iter().map(Refusal::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Divides this process into an outer and an inner one, and sets up what is between them.
+///
+/// Returns in both. The outer one returns when the inner one has ended.
+pub fn enter(request: Request<'_>) -> Result<Side, ContainmentError> {
+    let Request { require, run_as, places } = request;
+    let account = run_as.map(account::look_up).transpose()?;
+    if account.is_some() && !geteuid().is_root() {
+        return Err(ContainmentError::RunAs);
+    }
+    sweep::remains(&places);
+    dump_no_memory();
+    guard::block().map_err(system("signals"))?;
+    let notes = Notes::new().map_err(|error| file_in_memory(&error))?;
+    let attempts = attempts(require, privileges::may_mount(), account.is_some());
+    let mut entrance =
+        Entrance { require, places, account, notes, told: Vec::new(), refusals: Vec::new() };
+    for attempt in attempts {
+        let Attempt::Namespaces { user } = attempt else { return entrance.process() };
+        match entrance.namespaces(user)? {
+            ControlFlow::Break(side) => return Ok(side),
+            ControlFlow::Continue(refused) => entrance = refused,
+        }
+    }
+    let required = require.unwrap_or(Level::Namespace);
+    Err(ContainmentError::Unavailable(required, entrance.refusals))
+}
+
+/// What one try hands to the next.
+struct Entrance {
+    require: Option<Level>,
+    places: Places,
+    account: Option<Account>,
+    notes: Notes,
+    /// Signals that were passed on to an inner process that found its level refused.
+    told: Vec<Signal>,
+    refusals: Vec<Refusal>,
+}
+
+impl Entrance {
+    /// Goes on where it was refused.
+    fn namespaces(mut self, user: bool) -> Result<ControlFlow<Side, Self>, ContainmentError> {
+        let who = user.then(|| (geteuid(), getegid()));
+        let mut flags =
+            CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWIPC;
+        flags.set(CloneFlags::CLONE_NEWUSER, user);
+        let (lifeline, held) = lifeline()?;
+        match clone(flags) {
+            Err(errno) => {
+                self.refusals.push(namespace::refused_clone(user, errno));
+                Ok(ControlFlow::Continue(self))
+            }
+            Ok(Copy::Inner) => {
+                drop(held);
+                self.inner(lifeline, who).map(ControlFlow::Break)
+            }
+            Ok(Copy::Outer(inner)) => {
+                drop(lifeline);
+                // Not earlier: what is closed to others belongs to root, its uid map too.
+                privileges::close_to_others().map_err(system("PR_SET_DUMPABLE"))?;
+                let guarded = guard::guard(inner, &mut self.told).map_err(system("waiting"))?;
+                drop(held);
+                let notes = self.notes.read().unwrap_or_default();
+                if let Some(Note::Refused(step, raw)) = notes.first() {
+                    let errno = Errno::from_raw(*raw);
+                    self.refusals.push(Refusal { step: step.clone().into(), errno });
+                    self.notes.clear().map_err(|error| file_in_memory(&error))?;
+                    privileges::open_to_others().map_err(system("PR_SET_DUMPABLE"))?;
+                    return Ok(ControlFlow::Continue(self));
+                }
+                // The kernel let go of it only after the last process of the namespace.
+                let receipt = guarded.by_signal().then(Receipt::by_kernel);
+                Ok(ControlFlow::Break(Side::Outer(Aftermath { guarded, notes, receipt })))
+            }
+        }
+    }
+
+    fn inner(self, lifeline: OwnedFd, who: Option<(Uid, Gid)>) -> Result<Side, ContainmentError> {
+        // A session of its own: what the terminal signals comes through the outer process, once.
+        setsid().map_err(system("a session"))?;
+        prctl::set_pdeathsig(Signal::SIGKILL).map_err(system("PR_SET_PDEATHSIG"))?;
+        if has_ended(&lifeline) {
+            return Ok(Side::Superfluous);
+        }
+        let furnished = match namespace::furnish(who, self.require, &self.places.candidates) {
+            Ok(furnished) => furnished,
+            Err(Refusal { step, errno }) => {
+                let refused = Note::Refused(step.into_owned(), errno as i32);
+                self.notes.add(&refused).map_err(|error| file_in_memory(&error))?;
+                return Ok(Side::Superfluous);
+            }
+        };
+        privileges::close_to_others().map_err(system("PR_SET_DUMPABLE"))?;
+        if who.is_some() {
+            privileges::only_to_furnish().map_err(system("capabilities"))?;
+        }
+        let Furnished { level, memory, mount_point, never_swapped, changes } = furnished;
+        let workspace = Workspace::in_private(memory, &mount_point);
+        let Self { account, notes, refusals, .. } = self;
+        let changes = Some(changes);
+        let grip = Grip { level, never_swapped, changes, account, refusals };
+        Ok(Side::inner(Hold { workspace, grip }, notes, lifeline))
+    }
+
+    fn process(mut self) -> Result<Side, ContainmentError> {
+        privileges::close_to_others().map_err(system("PR_SET_DUMPABLE"))?;
+        // Made here, so that either process can remove it.
+        let workspace = Workspace::create(&self.places);
+        let tree = Tree::adopt().map_err(system("PR_SET_CHILD_SUBREAPER"))?;
+        let (lifeline, held) = lifeline()?;
+        match clone(CloneFlags::empty()).map_err(system("a process"))? {
+            Copy::Inner => {
+                drop(held);
+                setsid().map_err(system("a session"))?;
+                let Self { account, notes, refusals, .. } = self;
+                let level = Level::Process;
+                let grip = Grip { level, never_swapped: false, changes: None, account, refusals };
+                Ok(Side::inner(Hold { workspace, grip }, notes, lifeline))
+            }
+            Copy::Outer(inner) => {
+                drop(lifeline);
+                let guarded = guard::guard(inner, &mut self.told).map_err(system("waiting"))?;
+                drop(held);
+                let receipt = guarded.by_signal().then(|| {
+                    let ended = tree.end_orphans();
+                    let wiped = workspace.map(Workspace::wipe);
+                    wiped.unwrap_or_else(|_| Receipt::of_nothing()).with_processes(ended)
+                });
+                let notes = self.notes.read().unwrap_or_default();
+                Ok(Side::Outer(Aftermath { guarded, notes, receipt }))
+            }
+        }
+    }
+}
+
+impl Side {
+    fn inner(hold: Hold, notes: Notes, lifeline: OwnedFd) -> Self {
+        Self::Inner(Box::new(Contained { hold, notes, lifeline }))
+    }
+}
+
+fn system(what: &'static str) -> impl Fn(Errno) -> ContainmentError {
+    move |errno| ContainmentError::System { what, errno }
+}
+
+fn file_in_memory(error: &io::Error) -> ContainmentError {
+    system("a file in memory")(namespace::errno(error))
+}
+
+/// A pipe whose reading end tells when the last holder of the other end is gone. A job inherits
+/// neither.
+fn lifeline() -> Result<(OwnedFd, OwnedFd), ContainmentError> {
+    pipe2(OFlag::O_CLOEXEC).map_err(system("a pipe"))
+}
+
+fn has_ended(lifeline: &OwnedFd) -> bool {
+    let mut ends = [PollFd::new(lifeline.as_fd(), PollFlags::empty())];
+    poll(&mut ends, PollTimeout::ZERO).is_ok_and(|ready| ready > 0)
+}
+
+/// No mapping goes into a core of this process or one that it starts, should one be written all
+/// the same: core(5). Best effort: the file is not there without `CONFIG_ELF_CORE` or `/proc`, and
+/// the job's limit stands anyway.
+fn dump_no_memory() {
+    namespace::tell_kernel("/proc/self/coredump_filter", "0").unwrap_or_default();
+}

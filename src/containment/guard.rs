@@ -1,0 +1,83 @@
+//! The outer process while the inner one lives.
+//!
+//! Invariants: it does nothing but wait for signals, so it wakes up for nothing else; what it is
+//! told, the inner process is told; it ends after the inner process.
+
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, Signal, kill, raise};
+use nix::unistd::Pid;
+
+use crate::sys::tree::{Exit, reap_any};
+
+/// Signals that are passed on. They are blocked before the inner process is made, so that none is
+/// lost before it listens: one that came while it is blocked waits.
+pub const PASSED_ON: [Signal; 9] = [
+    Signal::SIGTERM,
+    Signal::SIGINT,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGWINCH,
+    Signal::SIGTSTP,
+    Signal::SIGCONT,
+];
+
+/// How the inner process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guarded {
+    /// By itself, or by a signal.
+    pub exit: Exit,
+}
+
+impl Guarded {
+    /// Whether it was killed, or crashed: it could not clean up.
+    pub fn by_signal(self) -> bool {
+        matches!(self.exit, Exit::Signal(_))
+    }
+}
+
+/// Blocks what [`guard`] waits for.
+pub fn block() -> Result<(), Errno> {
+    signals().thread_block()
+}
+
+fn signals() -> SigSet {
+    PASSED_ON.into_iter().chain([Signal::SIGCHLD]).collect()
+}
+
+/// Waits for the end of `inner`, and passes on what comes meanwhile. `told` is what was passed on
+/// to one before it, and is extended.
+pub fn guard(inner: Pid, told: &mut Vec<Signal>) -> Result<Guarded, Errno> {
+    for signal in &*told {
+        pass_on(inner, *signal);
+    }
+    let signals = signals();
+    loop {
+        // Every child: as PID 1 of a container, and as a subreaper, it gets those of others.
+        while let Some((pid, exit)) = reap_any() {
+            if pid == inner {
+                return Ok(Guarded { exit });
+            }
+        }
+        match signals.wait() {
+            Ok(Signal::SIGCHLD) | Err(Errno::EINTR) => {}
+            Ok(signal) => {
+                told.push(signal);
+                pass_on(inner, signal);
+                if signal == Signal::SIGTSTP {
+                    // The job stops, and whoever pressed Ctrl-Z gets the terminal back.
+                    raise(Signal::SIGSTOP)?;
+                }
+            }
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// It isn't reaped yet, so the number is still its own.
+fn pass_on(inner: Pid, signal: Signal) {
+    if let Err(errno) = kill(inner, signal) {
+        tracing::warn!(%signal, error = errno.desc(), "a signal could not be passed on");
+    }
+}

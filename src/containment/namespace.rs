@@ -1,0 +1,189 @@
+//! The namespaces of a run, as the inner process finds and furnishes them.
+//!
+//! Invariants: the inner process sees the file system as the outer one does; only the job sees it
+//! changed. The workspace's tmpfs is mounted for the job alone. Everything that can be refused is
+//! tried here, before a secret is read.
+
+use std::ffi::CString;
+use std::fs::{self, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::unistd::{Gid, Uid};
+
+use super::level::{Level, Refusal};
+use crate::sys::view::{Change, copy_of, new_proc, new_tmpfs};
+
+/// Where the job finds its workspace. A mount hides what was there, so these are directories that
+/// a job doesn't need: `/dev/shm`, which is private then as well, or empty ones of the Filesystem
+/// Hierarchy Standard; never `/run`, `/tmp` or `/etc`, for sockets of PostgreSQL and DNS are there.
+const MOUNT_POINTS: [&str; 4] = ["/dev/shm", "/mnt", "/media", "/srv"];
+
+/// What uid 0 could write to without any capability, in a new `/proc`: as Docker and runc have it.
+const READ_ONLY: [&str; 5] =
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// What tells of the host, or holds its memory.
+const BLANK: [&str; 6] = [
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+];
+
+/// The same, directories.
+const COVERED: [&str; 4] = ["/proc/acpi", "/proc/asound", "/proc/scsi", "/sys/firmware"];
+
+/// What was made for a run.
+#[derive(Debug)]
+pub struct Furnished {
+    /// With a new `/proc`, or without.
+    pub level: Level,
+    /// The tmpfs, mounted nowhere yet.
+    pub memory: OwnedFd,
+    /// Where the job will see it.
+    pub mount_point: PathBuf,
+    /// Whether it is never swapped out.
+    pub never_swapped: bool,
+    /// What else is different for the job.
+    pub changes: Vec<Change>,
+}
+
+/// Prepares what the job will see. `user`: who this is outside, for a new user namespace.
+pub fn furnish(
+    user: Option<(Uid, Gid)>,
+    require: Option<Level>,
+    more_mount_points: &[PathBuf],
+) -> Result<Furnished, Refusal> {
+    if let Some((uid, gid)) = user {
+        map(uid, gid)?;
+    }
+    let mount_point = mount_point(more_mount_points)
+        .ok_or(Refusal { step: "a directory to mount a tmpfs on".into(), errno: Errno::ENOENT })?;
+    let (memory, never_swapped) =
+        new_tmpfs().map_err(|errno| Refusal { step: "a new tmpfs".into(), errno })?;
+    let mut changes = Vec::new();
+    let level = match (require, new_proc()) {
+        (Some(Level::NamespaceSharedProc), _) => Level::NamespaceSharedProc,
+        (_, Ok(proc)) => {
+            let masks = masks();
+            changes.push(Change::Attach(proc, c"/proc".into()));
+            changes.extend(masks);
+            Level::Namespace
+        }
+        (None, Err(errno)) => {
+            tracing::debug!(error = errno.desc(), "a new /proc is refused");
+            Level::NamespaceSharedProc
+        }
+        (Some(_), Err(errno)) => return Err(Refusal { step: "a new /proc".into(), errno }),
+    };
+    if user.is_none() {
+        hide_from_root(&mut changes);
+    }
+    Ok(Furnished { level, memory, mount_point, never_swapped, changes })
+}
+
+/// One uid and one gid, the same inside as outside: user_namespaces(7).
+fn map(uid: Uid, gid: Gid) -> Result<(), Refusal> {
+    let write = |file: &str, text: String, step: &'static str| {
+        tell_kernel(file, &text)
+            .map_err(|error| Refusal { step: step.into(), errno: errno(&error) })
+    };
+    write("/proc/self/uid_map", format!("{uid} {uid} 1"), "the uid map of a user namespace")?;
+    // Without it an unprivileged process may not write the other map. Linux 3.19.
+    write("/proc/self/setgroups", "deny".into(), "the groups of a user namespace")?;
+    write("/proc/self/gid_map", format!("{gid} {gid} 1"), "the gid map of a user namespace")
+}
+
+fn mount_point(more: &[PathBuf]) -> Option<PathBuf> {
+    let [shm, others @ ..] = MOUNT_POINTS;
+    let directory = |path: &Path| path.is_dir().then(|| fs::canonicalize(path).ok()).flatten();
+    let empty = |path: &Path| fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+    directory(Path::new(shm))
+        .or_else(|| more.iter().find_map(|path| directory(path)))
+        .or_else(|| others.iter().map(Path::new).find(|path| empty(path)).map(Into::into))
+}
+
+/// What a container's engine mounted below `/proc` to hide it, to be mounted over the new one.
+fn masks() -> Vec<Change> {
+    let mounts = fs::read("/proc/self/mountinfo").unwrap_or_default();
+    below_proc(&mounts)
+        .into_iter()
+        // What cannot be copied is hidden by root's list, or belongs to root anyway.
+        .filter_map(|path| Some(Change::Attach(copy_of(&path).ok()?, path)))
+        .collect()
+}
+
+/// The mount points below `/proc` in the text of proc_pid_mountinfo(5): the fifth field.
+fn below_proc(mounts: &[u8]) -> Vec<CString> {
+    mounts
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| line.split(|byte| *byte == b' ').nth(4))
+        // An escaped blank is in none of the kernel's own names.
+        .filter(|path| path.starts_with(b"/proc/") && !path.contains(&b'\\'))
+        .filter_map(|path| CString::new(path).ok())
+        .collect()
+}
+
+fn hide_from_root(changes: &mut Vec<Change>) {
+    let all = |names: &'static [&'static str], change: fn(CString) -> Change| {
+        names.iter().filter_map(move |name| Some(change(path(Path::new(name))?)))
+    };
+    changes.extend(all(&READ_ONLY, Change::ReadOnly));
+    changes.extend(all(&BLANK, Change::Blank));
+    changes.extend(all(&COVERED, Change::Cover));
+    changes.extend(all(&["/sys"], Change::ReadOnlyBelow));
+}
+
+/// A path for the kernel; `None` if it holds a NUL byte.
+pub(super) fn path(path: &Path) -> Option<CString> {
+    CString::new(path.as_os_str().as_bytes()).ok()
+}
+
+/// The step at which a new namespace was refused.
+pub(super) fn refused_clone(user: bool, errno: Errno) -> Refusal {
+    let step = match (user, errno) {
+        (true, Errno::ENOSPC) => "new namespaces (user.max_user_namespaces)",
+        (true, _) => "new namespaces with a user namespace",
+        (false, _) => "new namespaces",
+    };
+    Refusal { step: step.into(), errno }
+}
+
+/// Writes to a file of the kernel's.
+pub(super) fn tell_kernel(file: &str, text: &str) -> io::Result<()> {
+    // One write: the kernel takes a map in one piece.
+    OpenOptions::new().write(true).open(file)?.write_all(text.as_bytes())
+}
+
+/// An error of the file system as the kernel's word.
+pub(super) fn errno(error: &io::Error) -> Errno {
+    match error.raw_os_error() {
+        Some(raw) => Errno::from_raw(raw),
+        None if error.kind() == ErrorKind::NotFound => Errno::ENOENT,
+        None => Errno::EIO,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_engine_hid_below_proc_is_found() {
+        let text = b"\
+22 28 0:21 / /proc rw,nosuid - proc proc rw
+30 22 0:25 / /proc/kcore rw,nosuid - tmpfs tmpfs rw
+31 22 0:21 /sys /proc/sys ro,nosuid - proc proc rw
+32 28 0:26 / /procedures rw - tmpfs tmpfs rw
+33 28 0:26 / /var/proc/x rw - tmpfs tmpfs rw
+broken
+";
+        assert_eq!(below_proc(text), [c"/proc/kcore".into(), CString::from(c"/proc/sys")]);
+    }
+}

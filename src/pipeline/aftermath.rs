@@ -1,0 +1,95 @@
+//! What the outer process makes of the inner one's end.
+//!
+//! Invariant: a run whose inner process was killed has a report all the same, with what was known
+//! of it; one that has been reported is not reported again.
+
+use super::Ended;
+use crate::containment::{Aftermath, Note, Notes};
+use crate::error::{Error, run_exit_code};
+use crate::report::{Messenger, Outcome, Report};
+use crate::settings::Settings;
+use crate::supervise::OomWatch;
+use crate::supervise::Signals;
+use crate::sys::tree::Exit;
+
+/// How a run ended, as the outer process sees it.
+#[derive(Debug)]
+pub enum Mirrored {
+    /// The inner process has done everything; this is its exit code.
+    Inner(u8),
+    /// It was killed before it could tell.
+    Killed(Box<Ended>),
+}
+
+impl Mirrored {
+    /// From what the inner process told before its end.
+    pub fn of(settings: &Settings, aftermath: Aftermath, oom: &OomWatch) -> Self {
+        let Aftermath { guarded, notes, receipt } = aftermath;
+        let signal = match guarded.exit {
+            Exit::Code(code) => return Self::Inner(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
+            Exit::Signal(signal) => signal,
+        };
+        let told = notes.contains(&Note::Told);
+        let report = notes.into_iter().rev().find_map(|note| match note {
+            Note::Report(report) => serde_json::from_value::<Report>(report).ok(),
+            Note::Refused(..) | Note::Told => None,
+        });
+        let ended = match report {
+            Some(Report { exit_code: Some(exit_code), .. }) if told => {
+                return Self::Inner(exit_code);
+            }
+            Some(report @ Report { exit_code: Some(exit_code), .. }) => {
+                Ended { report, failure: None, exit_code }
+            }
+            unfinished => {
+                let mut report = unfinished.unwrap_or_else(|| Report::begin("embedded"));
+                let error = Error::InnerKilled(signal);
+                // Containment is known from when the job is about to start.
+                let outcome = if report.containment.is_none() {
+                    Outcome::NotStarted { reason: error.kind().into(), message: error.to_string() }
+                } else if oom.killed_since() {
+                    Outcome::OutOfMemory { job_exit_code: 128 + signal }
+                } else {
+                    Outcome::killed(signal)
+                };
+                let wiped = receipt.as_ref().is_none_or(|receipt| receipt.verified);
+                report.wipe = receipt;
+                let codes = settings.supervision.exit_codes;
+                let exit_code = run_exit_code(&outcome, Some(&error), wiped, codes);
+                report.end(outcome, exit_code);
+                Ended { report, failure: Some(error), exit_code }
+            }
+        };
+        Self::Killed(Box::new(ended))
+    }
+}
+
+impl Ended {
+    /// Reports in the inner process's stead.
+    pub async fn tell(&self, settings: &Settings) {
+        self.write(settings);
+        let messenger = Messenger::new(&settings.report);
+        match Signals::listen(None) {
+            Ok(mut signals) => messenger.ended(&self.report, signals.enough()).await,
+            Err(_) => messenger.ended(&self.report, std::future::pending::<()>()).await,
+        }
+    }
+}
+
+/// Tells the outer process how far it is.
+pub(super) fn note(notes: Option<&Notes>, report: &Report) {
+    let Some(notes) = notes else { return };
+    let noted = serde_json::to_value(report)
+        .map_err(std::io::Error::from)
+        .and_then(|report| notes.add(&Note::Report(report)));
+    if let Err(error) = noted {
+        tracing::warn!(%error, "the outer process could not be told");
+    }
+}
+
+/// Tells it that there is nothing left to tell.
+pub(super) fn note_told(notes: Option<&Notes>) {
+    if let Some(Err(error)) = notes.map(|notes| notes.add(&Note::Told)) {
+        tracing::warn!(%error, "the outer process could not be told");
+    }
+}

@@ -1,0 +1,162 @@
+//! What holds one job: from the containment in force, the settings and the job's needs.
+//!
+//! Invariant: a job that could read a credential of the runner doesn't start, unless the settings
+//! say so.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{Gid, Uid, geteuid};
+
+use super::variable;
+use crate::containment::{
+    Account, Exposed, Grip, Level, Needed, Protected, Workspace, exposure, landlock,
+};
+use crate::error::Error;
+use crate::job::Job;
+use crate::report::Containment;
+use crate::settings::Settings;
+use crate::sys::privileges::Ids;
+use crate::sys::spawn::Confinement;
+use crate::sys::view::Change;
+
+/// What holds the job, and the facts of it for the report.
+pub(super) fn confinement(
+    settings: &Settings,
+    job: &Job,
+    parent: &[(OsString, OsString)],
+    grip: Grip,
+    workspace: &Workspace,
+) -> Result<(Confinement, Containment), Error> {
+    let Grip { level, never_swapped, changes, account, refusals } = grip;
+    let protected = protected(settings);
+    let (hidden, shared) = exposure::directories(&protected, &needed(job, parent));
+    let readable = exposure::readable(&protected, account.as_ref());
+    let credentials = || readable.iter().filter(|protected| protected.credential);
+    let allowed = settings.containment.allow_exposed;
+    for exposed in shared {
+        let Exposed::Shared { what, .. } = &exposed else { continue };
+        if !credentials().any(|credential| credential.what == *what) {
+            tracing::info!(%exposed, "not hidden");
+        } else if allowed {
+            tracing::warn!(%exposed, "allowed by `containment.allow_exposed`");
+        } else {
+            return Err(exposed.into());
+        }
+    }
+
+    let (view, landlock) = match (level, changes) {
+        (Level::Namespace, changes) => (changes, None),
+        (Level::NamespaceSharedProc, changes) => (changes, isolated()),
+        (Level::Process, _) if credentials().next().is_none() => (None, isolated()),
+        (Level::Process, _) => (None, denied(&hidden)),
+    };
+    if level == Level::Process
+        && landlock.is_none()
+        && let Some(credential) = credentials().next()
+    {
+        let exposed = Exposed::Readable { what: credential.what, file: credential.file.clone() };
+        if !allowed {
+            return Err(exposed.into());
+        }
+        tracing::warn!(%exposed, "allowed by `containment.allow_exposed`");
+    }
+    let mut view = view;
+    if let Some(changes) = &mut view {
+        cover(changes, &hidden, workspace);
+        workspace.show(changes)?;
+    }
+
+    let uid = account.as_ref().map_or_else(|| geteuid().as_raw(), |account| account.uid);
+    if uid == 0 && account.is_none() {
+        tracing::warn!(
+            "the job runs as root; name another account in `containment.run_as`, or `root` if it \
+             is meant"
+        );
+    }
+    if let Some(account) = &account {
+        workspace.give_to(account)?;
+    }
+    let containment = Containment {
+        level,
+        refused: refusals.iter().map(ToString::to_string).collect(),
+        workspace: if workspace.on_memory() { "memory" } else { "disk" }.into(),
+        never_swapped,
+        uid,
+        landlock: landlock.is_some(),
+    };
+    Ok((Confinement { view, ids: account.map(ids), landlock }, containment))
+}
+
+/// What a job must not read.
+pub(super) fn protected(settings: &Settings) -> Vec<Protected> {
+    let file = |what, file: &Path, credential| Protected { what, file: file.into(), credential };
+    let mut protected = vec![
+        file("the key", &settings.store.key, true),
+        file("the store", &settings.store.path, true),
+    ];
+    let tokens = [&settings.job.token_file, &settings.report.token_file];
+    protected.extend(tokens.into_iter().flatten().map(|path| file("the token", path, true)));
+    protected.extend(settings.file.iter().map(|path| file("the settings file", path, false)));
+    protected
+}
+
+/// What a job needs, as far as it is known.
+fn needed(job: &Job, parent: &[(OsString, OsString)]) -> Vec<Needed> {
+    let directory =
+        |what, directory: Option<PathBuf>| directory.map(|directory| Needed { what, directory });
+    let working_dir = job.working_dir.clone().or_else(|| std::env::current_dir().ok());
+    let feedback = job.feedback.as_deref().and_then(Path::parent).map(Into::into);
+    let program = job.command.first().map(Path::new).filter(|program| program.is_absolute());
+    [
+        directory("its working directory", working_dir),
+        directory("the directory of its feedback", feedback),
+        directory("the directory of its program", program.and_then(Path::parent).map(Into::into)),
+        directory("its home directory", variable(parent, "HOME").map(Into::into)),
+        directory("its TMPDIR", variable(parent, "TMPDIR").map(Into::into)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn isolated() -> Option<std::os::fd::OwnedFd> {
+    landlock::isolate().unwrap_or_else(|error| {
+        tracing::warn!(%error, "no Landlock");
+        None
+    })
+}
+
+fn denied(directories: &[PathBuf]) -> Option<std::os::fd::OwnedFd> {
+    landlock::deny(directories).unwrap_or_else(|error| {
+        tracing::warn!(%error, "no Landlock");
+        None
+    })
+}
+
+/// Hides directories, but for what the workspace's tmpfs hides anyway.
+fn cover(changes: &mut Vec<Change>, hidden: &[PathBuf], workspace: &Workspace) {
+    let mount_point = workspace.path().parent();
+    let visible = hidden.iter().filter(|directory| {
+        mount_point.is_none_or(|mount_point| !directory.starts_with(mount_point))
+    });
+    changes.extend(visible.filter_map(|directory| Change::cover(directory)));
+}
+
+fn ids(account: Account) -> Ids {
+    Ids {
+        uid: Uid::from_raw(account.uid),
+        gid: Gid::from_raw(account.gid),
+        groups: account.groups.into_iter().map(Gid::from_raw).collect(),
+    }
+}
+
+/// The variables that say who one is, for another account, as su(1) sets them.
+pub(super) fn move_home(parent: &mut Vec<(OsString, OsString)>, account: &Account) {
+    parent.retain(|(name, _)| !["HOME", "USER", "LOGNAME"].iter().any(|own| name == own));
+    parent.push(("HOME".into(), account.home.clone().into()));
+    if let Some(name) = &account.name {
+        parent.push(("USER".into(), name.into()));
+        parent.push(("LOGNAME".into(), name.into()));
+    }
+}
