@@ -45,7 +45,7 @@
 //!
 //! ```text
 //! sys  secret  task
-//! pgservice  environment  job  settings  http  dotenv  qgis_project
+//! pgservice  environment  job  settings  http  dotenv  qgis_project  connect
 //! precedence  store
 //! backend  containment  supervise
 //! report
@@ -75,6 +75,7 @@
 
 pub mod backend;
 pub mod cli;
+pub mod connect;
 pub mod containment;
 pub mod dotenv;
 pub mod environment;

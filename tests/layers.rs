@@ -8,7 +8,7 @@ const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
 /// A module imports only from lines above its own; those on one line don't know each other.
 const LAYERS: &[&[&str]] = &[
     &["sys", "secret", "task"],
-    &["pgservice", "environment", "job", "settings", "http", "dotenv", "qgis_project"],
+    &["pgservice", "environment", "job", "settings", "http", "dotenv", "qgis_project", "connect"],
     &["precedence", "store"],
     &["backend", "containment", "supervise"],
     &["report"],
