@@ -15,7 +15,8 @@ use qgis_secrets::pgservice::{self, Reason, Service};
 use qgis_secrets::secret::Value;
 
 use self::libpq::{Libpq, Values, spoils};
-use self::texts::{KEYWORDS, ODD_TEXT, Rng, SSLMODES, good_text, port, sloppy, spoilt_text};
+pub(crate) use self::texts::KEYWORDS;
+use self::texts::{ODD_TEXT, Rng, SSLMODES, good_text, port, sloppy, spoilt_text};
 
 #[test]
 fn accepted_text_means_to_libpq_what_was_meant() {

@@ -2,6 +2,7 @@
 //!
 //! - `bad_input`: each bad input gives its error and exit code; nothing starts, nothing is lost
 //! - `cli`: help, transcripts, completions and man pages
+//! - `connecting`: which role a service leads to, with real libpq and PostGIS
 //! - `demonstration`: the three roles of the user documentation, with real QGIS and PostGIS
 //! - `differential`: the grammar of services against the real libpq
 //! - `documents`: the documents and the code say the same
@@ -17,6 +18,7 @@ mod support;
 
 mod bad_input;
 mod cli;
+mod connecting;
 mod demonstration;
 mod differential;
 mod documents;

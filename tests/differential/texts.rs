@@ -62,7 +62,7 @@ pub(super) const ODD_TEXT: &[&str] =
     &[" ", "\t", "\n", "\r", "\r\n", "\0", "\x0b", "\x0c", "\x1b", "\u{85}"];
 
 /// The common ones, some with a default, those of later versions, two that are gone.
-pub(super) const KEYWORDS: &[&str] = &[
+pub(crate) const KEYWORDS: &[&str] = &[
     "host",
     "hostaddr",
     "port",
