@@ -5,8 +5,10 @@
 mod server;
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use qgis_secrets::connect::{self, Answer, Connected};
@@ -165,7 +167,6 @@ fn encryption(server: &Server) {
 
 fn refused_connections(server: &Server) {
     let port = server.port;
-    let url = format!("postgresql://reader:{CANARY}@db.invalid/gis");
     let long =
         format!("dbname=gis host=127.0.0.1 port=5432 user=reader {} {CANARY}", "x".repeat(5));
     type Settings<'a> = Vec<(&'a str, &'a str)>;
@@ -183,7 +184,6 @@ fn refused_connections(server: &Server) {
         ("alone", vec![("options", CANARY)], "argument"),
         ("in_user", vec![("user", "Canary-of-Ada-7")], "user \"***\""),
         ("in_database", vec![("dbname", "gis Canary-of-Ada-7")], "database \"gis ***\""),
-        ("url", vec![("host", &url), ("password", "")], "postgresql://reader:***@"),
         ("cut", vec![("dbname", &long)], "database \"***\""),
         ("hosts", vec![("host", "Canary-of-Ada-7,127.0.0.1"), ("port", "1")], "\"***\""),
         ("port", vec![("port", "Canary-of-Ada-7")], "\"***\""),
@@ -207,10 +207,27 @@ fn refused_connections(server: &Server) {
     let unknown = message(answers.last().unwrap());
     assert_eq!(unknown, "definition of service \"no such service\" not found");
 
-    // A fault in the file: libpq reads no further, and the passwords behind it are hidden, too.
-    let file = format!("[a]\nhost=127.0.0.1\nport={port}\nCanary-of-Ada-7\npassword={CANARY}\n");
-    let answers = probe(&file, &["a"]);
+    let broken = format!("[a]\nhost=127.0.0.1\nport={port}\nCanary-of-Ada-7\npassword={CANARY}\n");
+    let answers = probe(&broken, &["a"]);
     assert!(message(&answers[0]).contains("syntax error in service file"), "{answers:?}");
+}
+
+/// Whole connection strings in the wrong field, and the password of another service.
+#[test]
+fn misplaced_passwords_are_masked() {
+    let cases = [
+        (format!("[a]\nsslmode=postgresql://ada:{CANARY}@db.invalid/gis\n"), "//ada:***@db"),
+        (format!("[a]\nsslmode=user=ada password={CANARY} port=1\n"), "password=*** port=1"),
+        (format!("[a]\nsslmode=PASSWORD = '{CANARY}'\n"), "PASSWORD = '***'"),
+        (format!("[a]\nsslmode={CANARY}\n[b]\npassword={CANARY}\n"), "\"***\""),
+        ("[a]\nsslmode=it's it\npassword=it\n".to_owned(), "\"***'s ***\""),
+    ];
+    for (file, expected) in cases {
+        let answers = probe(&file, &["a"]);
+        let message = message(&answers[0]);
+        let rest = message.strip_prefix("invalid sslmode value: ");
+        assert!(rest.is_some_and(|rest| rest.contains(expected)), "{message}");
+    }
 }
 
 /// A role may be allowed one connection only, and several services may lead to it.
@@ -304,6 +321,7 @@ fn the_password_file_is_masked_too() {
     let sandbox = Sandbox::new();
     let passwords = format!("# comment\n*:*:*:*:{}\n", CANARY.replace('-', r"\-"));
     let passwords = sandbox.write("pgpass", passwords);
+    fs::set_permissions(&passwords, fs::Permissions::from_mode(0o600)).unwrap();
     let file = format!(
         "[a]\nhost=127.0.0.1\nport=1\nuser=ada\npassfile={}\nsslmode={CANARY}\n",
         passwords.display()

@@ -16,13 +16,16 @@ import ctypes
 import json
 import os
 import re
+import select
 import sys
 import threading
+import time
 
 # In seconds: what a connection may take if neither service nor environment say, what a statement
-# may take, and the most that anything may.
+# may take, the end of a connection, and the most that anything may.
 CONNECTING = 10
 STATEMENT = 10
+LEAVING = 2
 LONGEST = 600
 
 # The keywords of libpq whose values nobody may see.
@@ -43,6 +46,8 @@ CUTS = re.compile(r"[\s'\"\\,;:@/=]+")
 SHORT = 4
 # The server cuts the names of users and databases there, in bytes.
 NAME = 63
+# The longest text that is printed, in characters.
+TEXT = 2000
 
 BEGIN = (
     "BEGIN READ ONLY; SET LOCAL statement_timeout = %d; SET LOCAL client_encoding = 'UTF8'; "
@@ -127,6 +132,7 @@ def load():
         ("PQport", text, [pointer]),
         ("PQresultStatus", number, [pointer]),
         ("PQserverVersion", number, [pointer]),
+        ("PQsocket", number, [pointer]),
         ("PQsslAttribute", text, [pointer, text]),
         ("PQsslInUse", number, [pointer]),
         ("PQstatus", number, [pointer]),
@@ -238,7 +244,7 @@ class Mask:
 
     def __call__(self, text):
         text = clean(text)
-        return self.pattern.sub("***", text) if self.pattern else text
+        return (self.pattern.sub("***", text) if self.pattern else text)[:TEXT]
 
 
 def connect(lib, service):
@@ -246,6 +252,30 @@ def connect(lib, service):
     names = (ctypes.c_char_p * 3)(b"service", b"fallback_application_name", None)
     given = (ctypes.c_char_p * 3)(service, b"qgis-secrets", None)
     return lib.PQconnectdbParams(names, given, 0)
+
+
+def leave(lib, connection):
+    """Ends a connection, and waits until the server has, too: it counts among a role's until then.
+
+    libpq says goodbye and closes its descriptor. Through a copy of that, the end is seen.
+    """
+    socket = lib.PQsocket(connection)
+    copy = os.dup(socket) if socket >= 0 else None
+    lib.PQfinish(connection)
+    if copy is None:
+        return
+    poll = select.poll()
+    poll.register(copy, select.POLLIN)
+    end = time.monotonic() + LEAVING
+    try:
+        while time.monotonic() < end:
+            # Milliseconds; what still comes is of no interest, only that nothing comes any more.
+            if poll.poll(LEAVING * 1000) and not os.read(copy, 4096):
+                break
+    except OSError:
+        pass  # The server closed it the hard way.
+    finally:
+        os.close(copy)
 
 
 def ask(lib, connection, statement):
@@ -337,8 +367,8 @@ def probe(lib, service, settings):
     except Exception as error:  # A fault of ours; its text may hold what the server sent.
         message = "the probe broke (%s)" % type(error).__name__
     finally:
-        lib.PQfinish(connection)
-    return {"ok": False, "message": message[:2000]}
+        leave(lib, connection)
+    return {"ok": False, "message": message}
 
 
 def patience(settings):
