@@ -200,9 +200,7 @@ impl Error {
             }
             Self::Containment(ContainmentError::System { .. }) => ("setup_failed", INTERNAL),
             Self::Exposed(_) => ("credentials_exposed", SETTINGS),
-            Self::Workspace(WorkspaceError::NoTmpfs(_)) => ("no_tmpfs", SETTINGS),
-            Self::Workspace(WorkspaceError::Full(..)) => ("workspace_full", INTERNAL),
-            Self::Workspace(WorkspaceError::Io(..)) => ("workspace_failed", INTERNAL),
+            Self::Workspace(error) => workspace(error),
             Self::Start(StartError::NotFound(..)) => ("command_not_found", NOT_FOUND),
             Self::Start(StartError::NotExecutable(..)) => {
                 ("command_not_executable", NOT_EXECUTABLE)
@@ -218,6 +216,15 @@ impl Error {
             Self::Input(_) => ("input_refused", INVALID),
             Self::Setup(_) => ("setup_failed", INTERNAL),
         }
+    }
+}
+
+/// The word and the code of an error that still belongs to somebody else.
+pub fn workspace(error: &WorkspaceError) -> (&'static str, u8) {
+    match error {
+        WorkspaceError::NoTmpfs(_) => ("no_tmpfs", SETTINGS),
+        WorkspaceError::Full(..) => ("workspace_full", INTERNAL),
+        WorkspaceError::Io(..) => ("workspace_failed", INTERNAL),
     }
 }
 

@@ -51,6 +51,7 @@
 //! report
 //! error
 //! pipeline
+//! preflight
 //! cli
 //! ```
 //!
@@ -85,6 +86,7 @@ pub mod job;
 pub mod pgservice;
 pub mod pipeline;
 pub mod precedence;
+pub mod preflight;
 pub mod qgis_project;
 pub mod report;
 pub mod secret;

@@ -36,6 +36,7 @@ mod aftermath;
 mod confine;
 
 pub use aftermath::Mirrored;
+pub use confine::{Judged, judge};
 
 /// Where a job comes from.
 #[derive(Debug)]
@@ -48,6 +49,8 @@ pub enum Source {
     Url(String),
     /// No descriptor: the command line says it all.
     Invocation(Box<Invocation>),
+    /// One that was pulled and checked before.
+    Job(Box<Job>),
 }
 
 /// A run that is over.
@@ -61,17 +64,27 @@ pub struct Ended {
     pub exit_code: u8,
 }
 
+/// What a run begins with.
+#[derive(Debug)]
+pub struct Launch {
+    /// Where the job comes from.
+    pub source: Source,
+    /// The runner's own environment.
+    pub parent: Vec<(OsString, OsString)>,
+    /// For the job, in place of the runner's standard output.
+    pub stdout: Option<File>,
+    /// Since before the run.
+    pub oom: OomWatch,
+}
+
 /// Runs one job: the whole product.
 ///
-/// `parent` is the runner's own environment, `contained` what containment is in force, or why none
-/// is. Returns once everything is wiped and reported.
+/// `contained` is what containment is in force, or why none is. Returns once everything is wiped and reported.
 pub async fn run(
     settings: &Settings,
-    source: Source,
+    Launch { source, parent, stdout, oom }: Launch,
     backend: impl Backend,
-    parent: Vec<(OsString, OsString)>,
     contained: Result<Contained, Error>,
-    oom: &OomWatch,
 ) -> Ended {
     let mut report = Report::begin(backend.name());
     let mut messenger = Messenger::new(&settings.report);
@@ -92,7 +105,8 @@ pub async fn run(
                 clock: &mut clock,
             };
             let place = (grip, workspace.as_mut());
-            let result = stages(settings, source, backend, parent, place, signals, told).await;
+            let begin = (source, parent, stdout);
+            let result = stages(settings, begin, backend, place, signals, told).await;
             if let Ok(workspace) = workspace {
                 let tree = result.as_ref().map(|ran| ran.finished.tree).unwrap_or_default();
                 let receipt = workspace.wipe().with_processes(tree);
@@ -161,9 +175,8 @@ struct Ran {
 
 async fn stages(
     settings: &Settings,
-    source: Source,
+    (source, parent, stdout): (Source, Vec<(OsString, OsString)>, Option<File>),
     backend: impl Backend,
-    parent: Vec<(OsString, OsString)>,
     (grip, workspace): (Grip, Result<&mut Workspace, &mut WorkspaceError>),
     signals: &mut Signals,
     Told { report, messenger, notes, clock }: Told<'_>,
@@ -186,8 +199,9 @@ async fn stages(
     };
 
     let workspace = workspace.map_err(WorkspaceError::take)?;
-    let command =
+    let mut command =
         materialise(settings, &job, &resolved, parent, grip, workspace, &mut report.containment)?;
+    command.stdout = stdout;
     drop(resolved);
     clock.lap("materialise", report);
     let promise = job.feedback.as_deref().map(Promise::new);
@@ -206,6 +220,7 @@ pub async fn pull(settings: &Settings, source: Source) -> Result<Job, Error> {
         Source::Invocation(invocation) => {
             return Ok(Job::from_invocation(*invocation, job_policy(settings))?);
         }
+        Source::Job(job) => return Ok(*job),
         Source::File(path) if path.is_file() => read_file(&path, limit)?,
         // A pipe may never end. On a thread of its own it keeps neither signals nor the end waiting.
         Source::File(path) => apart(move || read_file(&path, limit)).await?,

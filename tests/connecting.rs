@@ -2,6 +2,7 @@
 //!
 //! One server for all: [`the_probe`] starts it, and what needs it is called from there.
 
+mod command;
 mod server;
 
 use std::collections::BTreeMap;
@@ -72,6 +73,7 @@ fn the_probe() {
     encryption(&server);
     refused_connections(&server);
     one_connection_is_enough(&server);
+    command::shows_what_the_job_becomes(&server);
 }
 
 fn roles_and_what_they_may_do(server: &Server) {

@@ -14,6 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["report"],
     &["error"],
     &["pipeline"],
+    &["preflight"],
     &["cli"],
 ];
 

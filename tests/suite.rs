@@ -17,6 +17,7 @@
 mod support;
 
 mod bad_input;
+mod checking;
 mod cli;
 mod connecting;
 mod demonstration;

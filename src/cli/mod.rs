@@ -4,12 +4,14 @@
 //! no error; a failure ends in one line with its stable word, and its exit code.
 
 pub mod args;
+pub mod check;
 pub mod complete;
 pub mod explain;
 pub mod key;
 pub mod output;
 pub mod run;
 pub mod secret;
+pub mod sweep;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -50,6 +52,8 @@ enum Command {
     Run(run::RunArgs),
     Exec(run::ExecArgs),
     Explain(explain::ExplainArgs),
+    Check(check::CheckArgs),
+    Sweep(sweep::SweepArgs),
     /// Add, list and remove secrets
     #[command(subcommand)]
     Secret(secret::SecretCommand),
@@ -90,6 +94,8 @@ fn dispatch(Cli { global, command }: Cli) -> Result<u8, Error> {
         Command::Run(args) => run::run(&settings(args.overrides(&global))?, args),
         Command::Exec(args) => run::exec(&settings(args.overrides(&global))?, args),
         Command::Explain(args) => explain::explain(&settings(args.overrides(&global))?, args),
+        Command::Check(args) => check::check(settings(args.overrides(&global))?, args),
+        Command::Sweep(args) => sweep::sweep(&plain()?, &args),
         Command::Secret(command) => secret::run(&plain()?, command),
         Command::Key(command) => key::run(&plain()?, command),
         Command::Completions(args) => complete::completions(&args),

@@ -11,7 +11,7 @@ use crate::backend::Embedded;
 use crate::containment::{self, Request, Side};
 use crate::error::Error;
 use crate::job::Invocation;
-use crate::pipeline::{self, Ended, Mirrored, Source};
+use crate::pipeline::{self, Ended, Launch, Mirrored, Source};
 use crate::secret::Name;
 use crate::settings::{Overrides, Settings};
 use crate::supervise::OomWatch;
@@ -174,7 +174,8 @@ fn job(settings: &Settings, source: Source) -> Result<u8, Error> {
         Err(error) => Err(error.into()),
     };
     let backend = Embedded::new(settings.store.path.clone(), settings.store.key.clone());
-    let ended = block_on(pipeline::run(settings, source, backend, parent, contained, &oom))?;
+    let launch = Launch { source, parent, stdout: None, oom };
+    let ended = block_on(pipeline::run(settings, launch, backend, contained))?;
     tell(&ended);
     Ok(ended.exit_code)
 }

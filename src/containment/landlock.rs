@@ -57,6 +57,9 @@ pub enum LandlockError {
     Kernel(#[from] Box<RulesetError>),
 }
 
+/// The oldest version that makes domains here.
+pub const OLDEST: u32 = REFER;
+
 impl From<RulesetError> for LandlockError {
     fn from(error: RulesetError) -> Self {
         Self::Kernel(Box::new(error))
@@ -106,9 +109,10 @@ fn isolate_with(abi: u32) -> Result<Option<OwnedFd>, LandlockError> {
 ///
 /// What it doesn't do: names in the directories can be listed, files there can be made, replaced and
 /// removed where the modes permit it, sockets can be connected to, a descriptor that is already
-/// open works. Not covered: a second mount of the same directory inside a granted one, a granted
-/// directory that a process outside moves into a denied one later, for it takes its grant along, a link on the
-/// path to a denied directory that the job may replace, for the next call follows the new one.
+/// open works. Not covered: a second mount of the same directory inside a granted one; a granted
+/// directory that a process outside moves into a denied one later, for it takes its grant along; a
+/// link on the path to a denied directory that the job may replace, for the next call follows the
+/// new one.
 pub fn deny(directories: &[PathBuf]) -> Result<Option<OwnedFd>, LandlockError> {
     deny_with(abi(), directories)
 }

@@ -26,7 +26,7 @@ impl Mirrored {
     pub fn of(settings: &Settings, aftermath: Aftermath, oom: &OomWatch) -> Self {
         let Aftermath { guarded, notes, receipt } = aftermath;
         let signal = match guarded.exit {
-            Exit::Code(code) => return Self::Inner(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
+            Exit::Code(_) => return Self::Inner(guarded.exit_code()),
             Exit::Signal(signal) => signal,
         };
         let told = notes.contains(&Note::Told);

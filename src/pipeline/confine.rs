@@ -29,34 +29,16 @@ pub(super) fn confinement(
     workspace: &Workspace,
 ) -> Result<(Confinement, Containment), Error> {
     let Grip { level, never_swapped, changes, account, refusals } = grip;
-    let protected = protected(settings);
-    let (hidden, shared) = exposure::directories(&protected, &needed(job, parent));
-    let readable = exposure::readable(&protected, account.as_ref());
-    let credentials = || readable.iter().filter(|protected| protected.credential);
-    let allowed = settings.containment.allow_exposed;
-    for exposed in shared {
-        let Exposed::Shared { what, .. } = &exposed else { continue };
-        if !credentials().any(|credential| credential.what == *what) {
-            tracing::info!(%exposed, "not hidden");
-        } else if allowed {
-            tracing::warn!(%exposed, "allowed by `containment.allow_exposed`");
-        } else {
-            return Err(exposed.into());
-        }
-    }
-
+    let judged = judge(settings, job, parent, account.as_ref());
     let (view, landlock) = match (level, changes) {
         (Level::Namespace, changes) => (changes, None),
         (Level::NamespaceSharedProc, changes) => (changes, isolated()),
-        (Level::Process, _) if credentials().next().is_none() => (None, isolated()),
-        (Level::Process, _) => (None, denied(&hidden)),
+        (Level::Process, _) if judged.readable.is_empty() => (None, isolated()),
+        (Level::Process, _) => (None, denied(&judged.hidden)),
     };
-    if level == Level::Process
-        && landlock.is_none()
-        && let Some(credential) = credentials().next()
-    {
-        let exposed = Exposed::Readable { what: credential.what, file: credential.file.clone() };
-        if !allowed {
+    let hidden = judged.hidden.clone();
+    if let Some(exposed) = judged.exposed(level, landlock.is_some()) {
+        if !settings.containment.allow_exposed {
             return Err(exposed.into());
         }
         tracing::warn!(%exposed, "allowed by `containment.allow_exposed`");
@@ -86,6 +68,52 @@ pub(super) fn confinement(
         landlock: landlock.is_some(),
     };
     Ok((Confinement { view, ids: account.map(ids), landlock }, containment))
+}
+
+/// What a job could read of what it must not.
+pub struct Judged {
+    /// The directories that can be hidden from it.
+    hidden: Vec<PathBuf>,
+    /// Credentials that its account could read, were they not hidden.
+    readable: Vec<Protected>,
+    /// One that can't be hidden.
+    exposed: Option<Exposed>,
+}
+
+impl Judged {
+    /// What a job could read with this containment, and with Landlock or without.
+    pub fn exposed(self, level: Level, landlock: bool) -> Option<Exposed> {
+        let unheld = level == Level::Process && !landlock;
+        let readable = self.readable.into_iter().next().filter(|_| unheld);
+        self.exposed
+            .or(readable.map(|Protected { what, file, .. }| Exposed::Readable { what, file }))
+    }
+}
+
+/// Looks at the files; nothing is read.
+pub fn judge(
+    settings: &Settings,
+    job: &Job,
+    parent: &[(OsString, OsString)],
+    account: Option<&Account>,
+) -> Judged {
+    let protected = protected(settings);
+    let (hidden, shared) = exposure::directories(&protected, &needed(job, parent));
+    let readable: Vec<Protected> = exposure::readable(&protected, account)
+        .into_iter()
+        .filter(|protected| protected.credential)
+        .cloned()
+        .collect();
+    let mut exposed = None;
+    for shared in shared {
+        let Exposed::Shared { what, .. } = &shared else { continue };
+        if readable.iter().any(|credential| credential.what == *what) {
+            exposed.get_or_insert(shared);
+        } else {
+            tracing::info!(exposed = %shared, "not hidden");
+        }
+    }
+    Judged { hidden, readable, exposed }
 }
 
 /// What a job must not read.

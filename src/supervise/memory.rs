@@ -43,6 +43,11 @@ impl OomWatch {
         }))
     }
 
+    /// The file that it reads; `None` where there is nothing to read.
+    pub fn source(&self) -> Option<&Path> {
+        self.0.as_ref().map(|counter| counter.file.as_path())
+    }
+
     /// Whether the killer has struck since. False when there is no counter, or it cannot be read
     /// any more.
     pub fn killed_since(&self) -> bool {
