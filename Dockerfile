@@ -1,5 +1,4 @@
 # The image carries one static binary. It serves
-# - as the secrets service;
 # - as an init container, which puts the binary on a volume of the worker's pod:
 #     command: [cp, /usr/local/bin/qgis-secrets, /shared/]
 # - as a source for an image of your own worker, whatever libc that has:

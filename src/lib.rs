@@ -9,7 +9,8 @@
 //!
 //! # Three promises
 //!
-//! 1. **Nothing remains** of what the runner wrote, and no process of the job.
+//! 1. **Nothing remains** of what the runner wrote, and no process of the job, however the job
+//!    ends, a SIGKILL of the runner included.
 //! 2. **Nothing leaks**: no value in output of the runner, logs, reports, errors, arguments, or the
 //!    store's file.
 //! 3. **Never the wrong secret**: the most specific level wins, for exactly this project and this
@@ -22,6 +23,12 @@
 //! and properties: [`precedence`] (who wins), [`environment`] (what the job sees), [`pgservice`]
 //! (what libpq will read), [`job`] (what a descriptor means), [`supervise::machine`] (who is
 //! signalled when).
+//!
+//! *Contain first.* Before a secret is in memory, [`containment`] divides the program into an outer
+//! process, which holds no value, and an inner one, the first of new PID and IPC namespaces, which
+//! does the work. The workspace is on a tmpfs that is mounted nowhere but in the job's own mount
+//! namespace. When either process dies, by whatever, the kernel ends the job and frees the tmpfs:
+//! that wipe needs no code to run. Where namespaces are refused, the two processes watch each other.
 //!
 //! *Values and facts are different types.* A [`secret::Value`] has no `Clone`, `Display` or
 //! `Serialize`; its memory is overwritten when it is dropped; looking inside is confined to named
@@ -70,9 +77,15 @@
 //!   the settings say otherwise.
 //! - The job itself: it has its secrets, and can send them anywhere. Whoever decides what a job
 //!   runs, or uploads the project that it opens, can obtain what that job gets.
-//! - A job that runs as the runner's own account can read the key file, and the runner's workspace.
-//! - When the runner itself is killed with SIGKILL, the job's leader dies with it; processes that
-//!   the leader started, and the workspace in memory, stay until they are ended by other means.
+//! - A job that wants to reach the key, the store, a token, the runner's memory or another job: the
+//!   job's mount namespace hides their directories, its PID namespace the processes; without
+//!   namespaces Landlock denies both, or another account (`run_as`). Where nothing of that is to be
+//!   had, the job does not start, unless the settings say so. `docs/containment.md` has the table of
+//!   attacks that are tried in the tests, with what holds in which level.
+//! - A job that wants to stay: in namespaces it can't. Without them, a job that empties its
+//!   environment and gets out of its session survives if both processes of the runner are killed at
+//!   once; a job of the same account can do that itself where Landlock is older than version 6.
+//! - Root on the same machine, a debugger with its rights, the kernel: not at all.
 
 pub mod backend;
 pub mod cli;

@@ -28,7 +28,6 @@ use crate::precedence::{self, Resolution};
 use crate::report::{self, Containment, Messenger, Outcome, Report};
 use crate::secret::{Kind, Name, Value, ValueBuf};
 use crate::settings::Settings;
-use crate::supervise::OomWatch;
 use crate::supervise::feedback::Promise;
 use crate::supervise::{self, Command, Finished, Signals};
 
@@ -73,8 +72,6 @@ pub struct Launch {
     pub parent: Vec<(OsString, OsString)>,
     /// For the job, in place of the runner's standard output.
     pub stdout: Option<File>,
-    /// Since before the run.
-    pub oom: OomWatch,
 }
 
 /// Runs one job: the whole product.
@@ -82,7 +79,7 @@ pub struct Launch {
 /// `contained` is what containment is in force, or why none is. Returns once everything is wiped and reported.
 pub async fn run(
     settings: &Settings,
-    Launch { source, parent, stdout, oom }: Launch,
+    Launch { source, parent, stdout }: Launch,
     backend: impl Backend,
     contained: Result<Contained, Error>,
 ) -> Ended {
@@ -127,7 +124,7 @@ pub async fn run(
         Ok(Ran { finished, promise }) => {
             report.peak_memory_bytes = finished.peak_memory;
             let feedback = || promise.map_or(Ok(()), |promise| promise.check());
-            (Outcome::of(finished.ending, feedback, || oom.killed_since()), None)
+            (Outcome::of(finished.ending, feedback, finished.out_of_memory), None)
         }
         Err(error) => {
             let reason = error.kind().into();

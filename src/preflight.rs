@@ -18,7 +18,7 @@ use crate::pipeline;
 use crate::precedence::Resolution;
 use crate::settings::Settings;
 use crate::store::{Keyring, Store};
-use crate::supervise::OomWatch;
+use crate::sys::oom::OomWatch;
 
 /// How something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -1,5 +1,6 @@
 //! `check`: what this host, this installation and this job are like, before a job is started.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
@@ -22,7 +23,7 @@ use crate::precedence::Resolution;
 use crate::preflight::{self, Finding, Verdict};
 use crate::secret::Kind;
 use crate::settings::{self, Overrides, Settings};
-use crate::supervise::{OomWatch, Signals};
+use crate::supervise::Signals;
 
 /// How long the probe may take for each service, in seconds: what it gives itself, and a little.
 const PATIENCE_S: u64 = 60;
@@ -115,7 +116,6 @@ pub fn check(mut settings: Settings, mut args: CheckArgs) -> Result<u8, Error> {
     settings.report = settings::Report { file: None, url: None, ..settings.report };
     let parent = pipeline::parent_environment();
     let places = pipeline::places(&settings, &parent);
-    let oom = OomWatch::begin();
     let request = Request {
         require: settings.containment.require,
         run_as: settings.containment.run_as.as_deref(),
@@ -128,7 +128,7 @@ pub fn check(mut settings: Settings, mut args: CheckArgs) -> Result<u8, Error> {
         Ok(Side::Outer(aftermath)) => return Ok(aftermath.guarded.exit_code()),
         Err(error) => Err(Error::from(error)),
     };
-    block_on(inner(&settings, args, source, contained, (parent, places, oom)))?
+    block_on(inner(&settings, args, source, contained, (parent, places)))?
 }
 
 async fn inner(
@@ -136,11 +136,7 @@ async fn inner(
     args: CheckArgs,
     source: Option<Source>,
     contained: Result<Contained, Error>,
-    (parent, places, oom): (
-        Vec<(std::ffi::OsString, std::ffi::OsString)>,
-        containment::Places,
-        OomWatch,
-    ),
+    (parent, places): (Vec<(OsString, OsString)>, containment::Places),
 ) -> Result<u8, Error> {
     let hold = contained.as_ref().map(|contained| &contained.hold);
     let mut checked =
@@ -167,7 +163,7 @@ async fn inner(
         if args.connect
             && let (Ok(contained), Ok(resolution)) = (contained, resolution)
         {
-            let services = connect(settings, job, &resolution, contained, (parent, oom)).await?;
+            let services = connect(settings, job, &resolution, contained, parent).await?;
             checked.services = Some(services);
         }
     }
@@ -184,7 +180,7 @@ async fn connect(
     mut job: Job,
     resolution: &Resolution,
     contained: Contained,
-    (parent, oom): (Vec<(std::ffi::OsString, std::ffi::OsString)>, OomWatch),
+    parent: Vec<(OsString, OsString)>,
 ) -> Result<Vec<Service>, Error> {
     let winners = resolution.winners().iter().map(|winner| &winner.secret.name);
     let names: Vec<String> =
@@ -202,7 +198,6 @@ async fn connect(
         source: Source::Job(Box::new(job)),
         parent,
         stdout: Some(output.try_clone().map_err(fault)?),
-        oom,
     };
     let backend = Embedded::new(settings.store.path.clone(), settings.store.key.clone());
     output::progress(&format!("connecting to {} services", names.len()));

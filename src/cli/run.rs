@@ -14,7 +14,6 @@ use crate::job::Invocation;
 use crate::pipeline::{self, Ended, Launch, Mirrored, Source};
 use crate::secret::Name;
 use crate::settings::{Overrides, Settings};
-use crate::supervise::OomWatch;
 
 /// Run the job that a descriptor describes.
 ///
@@ -156,13 +155,12 @@ fn job(settings: &Settings, source: Source) -> Result<u8, Error> {
         run_as: settings.containment.run_as.as_deref(),
         places: pipeline::places(settings, &parent),
     };
-    let oom = OomWatch::begin();
     // Before the first secret is in memory, and before the runtime.
     let contained = match containment::enter(request) {
         Ok(Side::Inner(contained)) => Ok(*contained),
         Ok(Side::Superfluous) => return Ok(0),
         Ok(Side::Outer(aftermath)) => {
-            return match Mirrored::of(settings, aftermath, &oom) {
+            return match Mirrored::of(settings, aftermath) {
                 Mirrored::Inner(code) => Ok(code),
                 Mirrored::Killed(ended) => {
                     block_on(ended.tell(settings))?;
@@ -174,7 +172,7 @@ fn job(settings: &Settings, source: Source) -> Result<u8, Error> {
         Err(error) => Err(error.into()),
     };
     let backend = Embedded::new(settings.store.path.clone(), settings.store.key.clone());
-    let launch = Launch { source, parent, stdout: None, oom };
+    let launch = Launch { source, parent, stdout: None };
     let ended = block_on(pipeline::run(settings, launch, backend, contained))?;
     tell(&ended);
     Ok(ended.exit_code)

@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::CloneFlags;
 use nix::sys::prctl;
@@ -18,14 +19,15 @@ use nix::unistd::{Gid, Uid, getegid, geteuid, pipe2, setsid};
 use super::account::{self, Account, UnknownAccount};
 use super::guard::{self, Guarded};
 use super::level::{Attempt, Level, Refusal, attempts};
-use super::namespace::{self, Furnished};
+use super::namespace::{self, Furnished, Wish};
 use super::notes::{Note, Notes};
 use super::receipt::Receipt;
 use super::sweep;
 use super::workspace::{Places, Workspace, WorkspaceError};
 use crate::sys::clone::{Copy, clone};
+use crate::sys::oom::OomWatch;
 use crate::sys::privileges;
-use crate::sys::tree::Tree;
+use crate::sys::tree::{Exit, Tree};
 use crate::sys::view::Change;
 
 /// What is asked for.
@@ -83,6 +85,8 @@ pub struct Aftermath {
     pub notes: Vec<Note>,
     /// What the outer process removed in its stead; `None` where there was nothing to do.
     pub receipt: Option<Receipt>,
+    /// Whether the kernel killed it for want of memory.
+    pub out_of_memory: bool,
 }
 
 /// Which process this is, after [`enter`].
@@ -174,9 +178,9 @@ impl Entrance {
     /// Goes on where it was refused.
     fn namespaces(mut self, user: bool) -> Result<ControlFlow<Side, Self>, ContainmentError> {
         let who = user.then(|| (geteuid(), getegid()));
-        let mut flags =
-            CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWIPC;
-        flags.set(CloneFlags::CLONE_NEWUSER, user);
+        let mut flags = CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWIPC;
+        // Only in a mount namespace of its own may a user namespace mount. The job gets another.
+        flags.set(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS, user);
         let (lifeline, held) = lifeline()?;
         match clone(flags) {
             Err(errno) => {
@@ -191,19 +195,24 @@ impl Entrance {
                 drop(lifeline);
                 // Not earlier: what is closed to others belongs to root, its uid map too.
                 privileges::close_to_others().map_err(system("PR_SET_DUMPABLE"))?;
+                let oom = OomWatch::begin();
                 let guarded = guard::guard(inner, &mut self.told).map_err(system("waiting"))?;
                 drop(held);
-                let notes = self.notes.read().unwrap_or_default();
-                if let Some(Note::Refused(step, raw)) = notes.first() {
-                    let errno = Errno::from_raw(*raw);
-                    self.refusals.push(Refusal { step: step.clone().into(), errno });
+                if self.notes.refused().map_err(|error| file_in_memory(&error))? {
+                    let notes = self.notes.read().map_err(|error| file_in_memory(&error))?;
+                    self.refusals.extend(notes.into_iter().filter_map(|note| match note {
+                        Note::Refused(step, raw) => {
+                            Some(Refusal { step: step.into(), errno: Errno::from_raw(raw) })
+                        }
+                        Note::Report(_) | Note::Told => None,
+                    }));
                     self.notes.clear().map_err(|error| file_in_memory(&error))?;
                     privileges::open_to_others().map_err(system("PR_SET_DUMPABLE"))?;
                     return Ok(ControlFlow::Continue(self));
                 }
                 // The kernel let go of it only after the last process of the namespace.
                 let receipt = guarded.by_signal().then(Receipt::by_kernel);
-                Ok(ControlFlow::Break(Side::Outer(Aftermath { guarded, notes, receipt })))
+                Ok(ControlFlow::Break(Side::outer(guarded, &self.notes, receipt, &oom)))
             }
         }
     }
@@ -215,7 +224,9 @@ impl Entrance {
         if has_ended(&lifeline) {
             return Ok(Side::Superfluous);
         }
-        let furnished = match namespace::furnish(who, self.require, &self.places.candidates) {
+        let as_root = self.account.as_ref().map_or(geteuid().as_raw(), |account| account.uid) == 0;
+        let wish = Wish { user: who, require: self.require, as_root };
+        let furnished = match namespace::furnish(wish, &self.places.candidates) {
             Ok(furnished) => furnished,
             Err(Refusal { step, errno }) => {
                 let refused = Note::Refused(step.into_owned(), errno as i32);
@@ -252,6 +263,7 @@ impl Entrance {
             }
             Copy::Outer(inner) => {
                 drop(lifeline);
+                let oom = OomWatch::begin();
                 let guarded = guard::guard(inner, &mut self.told).map_err(system("waiting"))?;
                 drop(held);
                 let receipt = guarded.by_signal().then(|| {
@@ -259,14 +271,20 @@ impl Entrance {
                     let wiped = workspace.map(Workspace::wipe);
                     wiped.unwrap_or_else(|_| Receipt::of_nothing()).with_processes(ended)
                 });
-                let notes = self.notes.read().unwrap_or_default();
-                Ok(Side::Outer(Aftermath { guarded, notes, receipt }))
+                Ok(Side::outer(guarded, &self.notes, receipt, &oom))
             }
         }
     }
 }
 
 impl Side {
+    fn outer(guarded: Guarded, notes: &Notes, receipt: Option<Receipt>, oom: &OomWatch) -> Self {
+        // One that ended by itself has told the world already.
+        let notes = if guarded.by_signal() { notes.read().unwrap_or_default() } else { vec![] };
+        let out_of_memory = guarded.exit == Exit::Signal(libc::SIGKILL) && oom.killed_since();
+        Self::Outer(Aftermath { guarded, notes, receipt, out_of_memory })
+    }
+
     fn inner(hold: Hold, notes: Notes, lifeline: OwnedFd) -> Self {
         Self::Inner(Box::new(Contained { hold, notes, lifeline }))
     }

@@ -54,12 +54,20 @@ pub struct Furnished {
     pub changes: Vec<Change>,
 }
 
-/// Prepares what the job will see. `user`: who this is outside, for a new user namespace.
-pub fn furnish(
-    user: Option<(Uid, Gid)>,
-    require: Option<Level>,
-    more_mount_points: &[PathBuf],
-) -> Result<Furnished, Refusal> {
+/// What is to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish {
+    /// Who this is outside of a new user namespace; `None`: there is none.
+    pub user: Option<(Uid, Gid)>,
+    /// This level and no other.
+    pub require: Option<Level>,
+    /// Whether the job will be uid 0.
+    pub as_root: bool,
+}
+
+/// Prepares what the job will see.
+pub fn furnish(wish: Wish, more_mount_points: &[PathBuf]) -> Result<Furnished, Refusal> {
+    let Wish { user, require, as_root } = wish;
     if let Some((uid, gid)) = user {
         map(uid, gid)?;
     }
@@ -82,7 +90,7 @@ pub fn furnish(
         }
         (Some(_), Err(errno)) => return Err(Refusal { step: "a new /proc".into(), errno }),
     };
-    if user.is_none() {
+    if user.is_none() && as_root {
         hide_from_root(&mut changes);
     }
     Ok(Furnished { level, memory, mount_point, never_swapped, changes })

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
 
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,22 @@ impl Notes {
         (&self.0).write_all(&line)
     }
 
+    /// Adds a report, without making a tree of it first.
+    pub fn add_report(&self, report: &impl Serialize) -> io::Result<()> {
+        let mut line = br#"{"report":"#.to_vec();
+        serde_json::to_writer(&mut line, report)?;
+        line.extend_from_slice(b"}\n");
+        (&self.0).write_all(&line)
+    }
+
+    /// Whether the first one says that the containment was refused: that is what the outer process
+    /// looks for when all else went well.
+    pub fn refused(&self) -> io::Result<bool> {
+        const REFUSED: &[u8] = br#"{"refused""#;
+        let mut begin = [0; REFUSED.len()];
+        Ok(self.0.read_at(&mut begin, 0)? == REFUSED.len() && begin == *REFUSED)
+    }
+
     /// All that are whole, in order.
     pub fn read(&self) -> io::Result<Vec<Note>> {
         let mut file = &self.0;
@@ -67,8 +84,12 @@ mod tests {
         notes.add(&Note::Refused("a new /proc".into(), 1)).unwrap();
         notes.add(&report).unwrap();
         (&notes.0).write_all(b"\"tol").unwrap();
+        assert!(notes.refused().unwrap());
         assert_eq!(notes.read().unwrap(), [Note::Refused("a new /proc".into(), 1), report]);
         notes.clear().unwrap();
         assert_eq!(notes.read().unwrap(), []);
+        notes.add_report(&serde_json::json!({"event": "ended"})).unwrap();
+        assert!(!notes.refused().unwrap());
+        assert_eq!(notes.read().unwrap(), [Note::Report(serde_json::json!({"event": "ended"}))]);
     }
 }

@@ -25,6 +25,7 @@ use std::os::unix::fs::{
     DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown,
 };
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::{Account, Receipt};
 use crate::secret::Value;
@@ -41,6 +42,10 @@ pub const PREFIX: &str = "qgis-secrets-";
 
 /// The begin of its name before it is locked.
 pub const UNLOCKED: &str = ".qgis-secrets-";
+
+/// How often, and after which pause, is looked whether files that were removed are gone.
+const LOOKS: u32 = 50;
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// A private directory; dropping it wipes it.
 #[derive(Debug)]
@@ -260,8 +265,8 @@ impl Workspace {
                 Some(tmpfs) => {
                     (self.service_file, self.directory) = (None, None);
                     receipt.files_removed += empty(&tmpfs);
-                    let left = inodes(&tmpfs).saturating_sub(1);
-                    (left > 0).then(|| format!("{left} files are left in its tmpfs"))
+                    let left = left_in(&tmpfs);
+                    (left > 0).then(|| format!("{left} files of its tmpfs are held by somebody"))
                 }
                 None if elsewhere => {
                     Some("the job moved or linked it; the service file in it is empty".to_owned())
@@ -363,6 +368,21 @@ fn empty(tmpfs: &OwnedFd) -> u64 {
             found
         })
         .sum()
+}
+
+/// How many files a tmpfs holds besides its root. Whoever just looked in, as root can, may hold one
+/// for a moment after it has no name any more.
+#[expect(clippy::disallowed_methods, reason = "the kernel tells nobody when a file has gone")]
+fn left_in(tmpfs: &OwnedFd) -> u64 {
+    let mut left = 0;
+    for _ in 0..LOOKS {
+        left = inodes(tmpfs).saturating_sub(1);
+        if left == 0 {
+            break;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    left
 }
 
 /// How many files a tmpfs holds, its root and those without a name included.

@@ -8,7 +8,6 @@ use crate::containment::{Aftermath, Note, Notes};
 use crate::error::{Error, run_exit_code};
 use crate::report::{Messenger, Outcome, Report};
 use crate::settings::Settings;
-use crate::supervise::OomWatch;
 use crate::supervise::Signals;
 use crate::sys::tree::Exit;
 
@@ -23,8 +22,8 @@ pub enum Mirrored {
 
 impl Mirrored {
     /// From what the inner process told before its end.
-    pub fn of(settings: &Settings, aftermath: Aftermath, oom: &OomWatch) -> Self {
-        let Aftermath { guarded, notes, receipt } = aftermath;
+    pub fn of(settings: &Settings, aftermath: Aftermath) -> Self {
+        let Aftermath { guarded, notes, receipt, out_of_memory } = aftermath;
         let signal = match guarded.exit {
             Exit::Code(_) => return Self::Inner(guarded.exit_code()),
             Exit::Signal(signal) => signal,
@@ -47,7 +46,7 @@ impl Mirrored {
                 // Containment is known from when the job is about to start.
                 let outcome = if report.containment.is_none() {
                     Outcome::NotStarted { reason: error.kind().into(), message: error.to_string() }
-                } else if oom.killed_since() {
+                } else if out_of_memory {
                     Outcome::OutOfMemory { job_exit_code: 128 + signal }
                 } else {
                     Outcome::killed(signal)
@@ -79,10 +78,7 @@ impl Ended {
 /// Tells the outer process how far it is.
 pub(super) fn note(notes: Option<&Notes>, report: &Report) {
     let Some(notes) = notes else { return };
-    let noted = serde_json::to_value(report)
-        .map_err(std::io::Error::from)
-        .and_then(|report| notes.add(&Note::Report(report)));
-    if let Err(error) = noted {
+    if let Err(error) = notes.add_report(report) {
         tracing::warn!(%error, "the outer process could not be told");
     }
 }

@@ -60,11 +60,11 @@ pub enum Outcome {
 
 impl Outcome {
     /// The outcome of a job that ran. `feedback` matters only for a job that exited with 0,
-    /// `out_of_memory` only for one that was killed.
+    /// `out_of_memory` only for one that was killed without the runner's doing.
     pub fn of(
         ending: Ending,
         feedback: impl FnOnce() -> Result<(), Complaint>,
-        out_of_memory: impl FnOnce() -> bool,
+        out_of_memory: bool,
     ) -> Self {
         let Ending { exit, cause } = ending;
         match (cause, exit) {
@@ -79,7 +79,7 @@ impl Outcome {
                 ended_by: words(exit),
                 job_exit_code: code(exit),
             },
-            (None, Exit::Signal(libc::SIGKILL)) if out_of_memory() => {
+            (None, Exit::Signal(libc::SIGKILL)) if out_of_memory => {
                 Self::OutOfMemory { job_exit_code: code(exit) }
             }
             (None, Exit::Signal(number)) => Self::Signalled { signal: signal_name(number), number },

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::libc;
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -19,8 +20,9 @@ use tokio::time::Instant;
 use super::machine::{Action, Ending, Event, Machine};
 use super::signals::{Received, Signals};
 use crate::environment::Environment;
+use crate::sys::oom::OomWatch;
 use crate::sys::spawn::{Confinement, Failure, Program, Step, spawn};
-use crate::sys::tree::{Ended, Tree};
+use crate::sys::tree::{Ended, Exit, Tree};
 
 /// `execvp(3)` without a `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -53,6 +55,8 @@ pub struct Finished {
     pub ending: Ending,
     /// What the leader left behind.
     pub tree: Ended,
+    /// Whether the kernel killed the leader for want of memory.
+    pub out_of_memory: bool,
     /// The largest resident set of any of the job's processes, in bytes: getrusage(2).
     pub peak_memory: Option<u64>,
 }
@@ -94,13 +98,16 @@ pub async fn run(command: Command, signals: &mut Signals) -> Result<Finished, St
     // The values were copied into the job by exec; ours are gone when this returns, as is the
     // hold on the mounts.
     let leader = start(command)?;
+    // While the job runs: finding the counter takes a while.
+    let oom = OomWatch::begin();
     let ending = watch(&tree, leader, timeout, grace, signals).await;
+    let out_of_memory = ending.exit == Exit::Signal(libc::SIGKILL) && oom.killed_since();
     let ended = tree.end(leader);
     let peak_memory = getrusage(UsageWho::RUSAGE_CHILDREN)
         .ok()
         .and_then(|usage| u64::try_from(usage.max_rss()).ok())
         .map(|kib| kib * 1024);
-    Ok(Finished { ending, tree: ended, peak_memory })
+    Ok(Finished { ending, tree: ended, out_of_memory, peak_memory })
 }
 
 async fn watch(

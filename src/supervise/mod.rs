@@ -3,10 +3,8 @@
 pub mod child;
 pub mod feedback;
 pub mod machine;
-pub mod memory;
 pub mod signals;
 
 pub use child::{Command, Finished, StartError};
 pub use machine::{Cause, Ending, Machine};
-pub use memory::OomWatch;
 pub use signals::{Enough, Signals};

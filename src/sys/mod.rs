@@ -5,6 +5,7 @@
 
 pub mod clone;
 pub mod landlock;
+pub mod oom;
 pub mod privileges;
 pub mod seccomp;
 pub mod spawn;

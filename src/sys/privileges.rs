@@ -82,8 +82,9 @@ pub(super) fn lower(ids: Option<&Ids>) -> Result<(), Errno> {
         }
         match thread::capability_is_in_bounding_set(capability) {
             Ok(true) => {}
-            // It is not in the set, or the kernel doesn't know it.
-            Ok(false) | Err(_) => continue,
+            Ok(false) => continue,
+            // The kernel doesn't know it, nor those behind it.
+            Err(_) => break,
         }
         match thread::remove_capability_from_bounding_set(capability) {
             Ok(()) => {}

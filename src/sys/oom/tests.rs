@@ -160,7 +160,7 @@ fn the_real_counter_moves() {
         .args(["-c", "echo $$ > \"$1/cgroup.procs\" && shift && exec \"$@\"", "sh"])
         .arg(&cgroup.0)
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "supervise::memory::tests::inside_a_small_cgroup", "--nocapture"])
+        .args(["--exact", "sys::oom::tests::inside_a_small_cgroup", "--nocapture"])
         .env(INSIDE, &cgroup.0)
         .output()
         .unwrap();
