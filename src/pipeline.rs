@@ -72,6 +72,8 @@ pub struct Launch {
     pub parent: Vec<(OsString, OsString)>,
     /// For the job, in place of the runner's standard output.
     pub stdout: Option<File>,
+    /// When the way into containment began.
+    pub begun: Instant,
 }
 
 /// Runs one job: the whole product.
@@ -79,7 +81,7 @@ pub struct Launch {
 /// `contained` is what containment is in force, or why none is. Returns once everything is wiped and reported.
 pub async fn run(
     settings: &Settings,
-    Launch { source, parent, stdout }: Launch,
+    Launch { source, parent, stdout, begun }: Launch,
     backend: impl Backend,
     contained: Result<Contained, Error>,
 ) -> Ended {
@@ -94,7 +96,8 @@ pub async fn run(
     let result = match (&mut signals, hold) {
         (Ok(signals), Ok(Hold { workspace, grip })) => {
             let mut workspace = workspace;
-            let mut clock = Clock::start();
+            let mut clock = Clock { last: begun };
+            clock.lap("contain", &mut report);
             let told = Told {
                 report: &mut report,
                 messenger: &mut messenger,
@@ -411,10 +414,6 @@ struct Clock {
 }
 
 impl Clock {
-    fn start() -> Self {
-        Self { last: Instant::now() }
-    }
-
     fn lap(&mut self, stage: &'static str, report: &mut Report) {
         let now = Instant::now();
         let took = now.duration_since(self.last);

@@ -18,6 +18,7 @@ use crate::pipeline;
 use crate::precedence::Resolution;
 use crate::settings::Settings;
 use crate::store::{Keyring, Store};
+use crate::supervise::StartError;
 use crate::sys::oom::OomWatch;
 
 /// How something is.
@@ -278,7 +279,7 @@ pub fn job(
     });
     if let Some(directory) = job.working_dir.as_deref().filter(|directory| !directory.is_dir()) {
         let problem = "it is not there, or no directory";
-        let error = crate::supervise::StartError::WorkingDir(directory.into(), problem);
+        let error = StartError::WorkingDir(directory.into(), problem);
         findings.push(Finding::failed("directory", &error.into()));
     }
     findings

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use rustix::fs::{MemfdFlags, memfd_create};
@@ -198,6 +198,7 @@ async fn connect(
         source: Source::Job(Box::new(job)),
         parent,
         stdout: Some(output.try_clone().map_err(fault)?),
+        begun: Instant::now(),
     };
     let backend = Embedded::new(settings.store.path.clone(), settings.store.key.clone());
     output::progress(&format!("connecting to {} services", names.len()));

@@ -1,7 +1,7 @@
 //! `run` and `exec`: one job.
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
@@ -149,6 +149,7 @@ pub(super) fn source(job: String) -> Source {
 }
 
 fn job(settings: &Settings, source: Source) -> Result<u8, Error> {
+    let begun = Instant::now();
     let parent = pipeline::parent_environment();
     let request = Request {
         require: settings.containment.require,
@@ -172,7 +173,7 @@ fn job(settings: &Settings, source: Source) -> Result<u8, Error> {
         Err(error) => Err(error.into()),
     };
     let backend = Embedded::new(settings.store.path.clone(), settings.store.key.clone());
-    let launch = Launch { source, parent, stdout: None };
+    let launch = Launch { source, parent, stdout: None, begun };
     let ended = block_on(pipeline::run(settings, launch, backend, contained))?;
     tell(&ended);
     Ok(ended.exit_code)

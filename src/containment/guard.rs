@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal, kill, raise};
 use nix::unistd::Pid;
 
-use crate::sys::tree::{Exit, reap_any};
+use crate::sys::tree::{Exit, hear_of_children, reap_any};
 
 /// Signals that are passed on. They are blocked before the inner process is made, so that none is
 /// lost before it listens: one that came while it is blocked waits.
@@ -49,6 +49,7 @@ impl Guarded {
 
 /// Blocks what [`guard`] waits for.
 pub fn block() -> Result<(), Errno> {
+    hear_of_children()?;
     signals().thread_block()
 }
 

@@ -16,6 +16,7 @@ use crate::error::Error;
 use crate::job::Job;
 use crate::report::Containment;
 use crate::settings::Settings;
+use crate::supervise::StartError;
 use crate::sys::privileges::Ids;
 use crate::sys::spawn::Confinement;
 use crate::sys::view::Change;
@@ -45,6 +46,7 @@ pub(super) fn confinement(
     }
     let mut view = view;
     if let Some(changes) = &mut view {
+        visible(job, workspace)?;
         cover(changes, &hidden, workspace);
         workspace.show(changes)?;
     }
@@ -146,6 +148,25 @@ fn needed(job: &Job, parent: &[(OsString, OsString)]) -> Vec<Needed> {
     .into_iter()
     .flatten()
     .collect()
+}
+
+/// What the job has a private one of cannot be shared with it.
+fn visible(job: &Job, workspace: &Workspace) -> Result<(), Error> {
+    let Some(mount_point) = workspace.path().parent() else { return Ok(()) };
+    let hidden = |path: &Path| path.starts_with(mount_point);
+    if let Some(directory) = job.working_dir.as_deref().filter(|path| hidden(path)) {
+        let problem = "the job has a private /dev/shm; name a directory elsewhere";
+        return Err(StartError::WorkingDir(directory.into(), problem).into());
+    }
+    if let Some(feedback) = job.feedback.as_deref().filter(|path| hidden(path)) {
+        return Err(Error::Input(format!(
+            "the feedback file {} would be in the job's private {}, where nobody else sees it; \
+             name one elsewhere",
+            feedback.display(),
+            mount_point.display(),
+        )));
+    }
+    Ok(())
 }
 
 fn isolated() -> Option<std::os::fd::OwnedFd> {

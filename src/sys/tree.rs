@@ -16,7 +16,7 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{SigHandler, SigSet, Signal, kill, signal};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Pid, getpid, getppid};
 use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
@@ -273,6 +273,13 @@ fn look() -> Look {
             (_, pid) => Look::Ended(Pid::from_raw(pid), Exit::Signal(status)),
         };
     }
+}
+
+/// Makes the end of a child be told. Whoever started this program may have had SIGCHLD ignored: then
+/// the kernel reaps children by itself, and nobody hears of it, signal(7).
+pub fn hear_of_children() -> Result<(), Errno> {
+    // SAFETY: the default disposition runs no code of ours.
+    unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }.map(drop)
 }
 
 /// Reaps one child that has ended, whoever it is. Doesn't wait.

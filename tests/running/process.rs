@@ -2,6 +2,9 @@
 
 use std::process::Command;
 
+use serde_json::json;
+
+use super::run;
 use crate::support::{Ended, Sandbox, end};
 
 const JOB: [&str; 5] = ["exec", "-P", "survey", "--", "sh"];
@@ -67,4 +70,31 @@ fn no_privileges_to_gain_and_no_core_to_dump() {
     assert_eq!(core, ["1", "1", "bytes"]);
     let ended = sandbox().shell("cat /proc/self/coredump_filter").success();
     assert_eq!(ended.stdout, "00000000\n");
+}
+
+/// Whoever starts the runner may ignore SIGCHLD, and the runner inherits that.
+#[test]
+fn a_runner_whose_parent_ignores_its_children_ends_all_the_same() {
+    let sandbox = Sandbox::new();
+    sandbox.add("-P survey", "API_KEY", "value-1");
+    let ignore = "import os, signal, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+os.execv(sys.argv[1], sys.argv[1:])";
+    // A run that waits for ever is ended from outside, and fails here.
+    below(&sandbox, &["timeout", "-k", "1", "30", "/usr/bin/python3", "-c", ignore], "exit 5")
+        .fails(5);
+}
+
+/// The job's /dev/shm is its own: what is shared through a file must be elsewhere.
+#[test]
+fn what_the_job_cannot_share_is_refused_with_a_remedy() {
+    let sandbox = Sandbox::new();
+    sandbox.add("-P survey", "API_KEY", "value-1");
+    let shared = sandbox.memory().to_str().unwrap();
+    let members = json!({"working_dir": shared});
+    let words = "the job has a private /dev/shm";
+    run(&sandbox, members).error(65, "working_dir_unusable", words);
+    let members = json!({"feedback": format!("{shared}/feedback.json")});
+    let words = "would be in the job's private /dev/shm";
+    run(&sandbox, members).error(65, "input_refused", words);
 }

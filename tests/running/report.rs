@@ -91,7 +91,10 @@ fn a_run_is_told_without_values() {
             "program": "sh",
         })
     );
-    assert_eq!(keys(&report["stages_us"]), ["materialise", "pull", "resolve", "supervise", "wipe"]);
+    assert_eq!(
+        keys(&report["stages_us"]),
+        ["contain", "materialise", "pull", "resolve", "supervise", "wipe"]
+    );
     assert_timestamp(&report["started_at"]);
     assert_timestamp(&report["ended_at"]);
     assert!(report["peak_memory_bytes"].as_u64().unwrap() > 100_000);
