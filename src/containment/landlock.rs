@@ -33,8 +33,8 @@ pub use crate::sys::landlock::abi;
 
 /// The first version with REFER, without which a domain refuses every move between directories.
 const REFER: u32 = 2;
-/// The first version that keeps signals inside the domain.
-const SCOPES: u32 = 6;
+/// The first version that keeps signals inside the domain, and can do so without anything else.
+pub const SCOPES: u32 = 6;
 
 /// Why a domain could not be made.
 #[derive(Debug, thiserror::Error)]

@@ -18,6 +18,7 @@ pub mod level;
 pub mod namespace;
 pub mod notes;
 pub mod receipt;
+mod removal;
 pub mod sweep;
 pub mod workspace;
 

@@ -90,7 +90,8 @@ pub fn furnish(wish: Wish, more_mount_points: &[PathBuf]) -> Result<Furnished, R
         }
         (Some(_), Err(errno)) => return Err(Refusal { step: "a new /proc".into(), errno }),
     };
-    if user.is_none() && as_root {
+    // In a user namespace too: there uid 0 is the owner of the kernel's files all the same.
+    if as_root {
         hide_from_root(&mut changes);
     }
     Ok(Furnished { level, memory, mount_point, never_swapped, changes })

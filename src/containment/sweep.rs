@@ -1,11 +1,13 @@
 //! What runs left whose two processes were both killed, where no namespace took it away.
 //!
 //! Invariants: only what belongs to this account and to a dead runner is touched: a directory that
-//! is not locked, and processes that carry its name in their environment and are in the same
-//! namespaces as the sweeper.
+//! is not locked, and processes whose `PGSERVICEFILE` is in exactly that directory and which are in
+//! the same namespaces as the sweeper. A directory is made by anybody, under any name: a part of the
+//! name would be found in the environment of jobs that live.
 
 use std::fs::{self, File};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -36,7 +38,7 @@ pub fn remains(places: &Places) -> Vec<Swept> {
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
             if name.starts_with(PREFIX) {
-                swept.extend(sweep(entry.path(), name));
+                swept.extend(sweep(entry.path()));
             } else if name.starts_with(UNLOCKED) {
                 unlocked(&entry.path());
             }
@@ -53,10 +55,11 @@ pub fn remains(places: &Places) -> Vec<Swept> {
     swept
 }
 
-fn sweep(path: PathBuf, name: &str) -> Option<Swept> {
+fn sweep(path: PathBuf) -> Option<Swept> {
     let directory = abandoned(&path).ok()??;
     // The processes first: they could write what was just removed.
-    let killed = tree::end_marked(name.as_bytes());
+    let mark = [b"PGSERVICEFILE=", path.join("pg_service.conf").as_os_str().as_bytes()].concat();
+    let killed = tree::end_marked(&mark);
     let receipt = Workspace::left_behind(path.clone(), directory).wipe().with_processes(killed);
     Some(Swept { path, receipt })
 }

@@ -19,20 +19,19 @@
 use std::ffi::CString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{
-    DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt, lchown,
-};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, lchown};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{Account, Receipt};
-use crate::secret::Value;
-use crate::sys::view::Change;
 use nix::libc;
 use nix::sys::statfs::{FsType, TMPFS_MAGIC, fstatfs, statfs};
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
+
+use super::{Account, Receipt, removal};
+use crate::secret::Value;
+use crate::sys::view::Change;
 
 /// `ramfs`, from the kernel's `magic.h`: never swapped; systemd mounts credentials on one.
 const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
@@ -43,9 +42,12 @@ pub const PREFIX: &str = "qgis-secrets-";
 /// The begin of its name before it is locked.
 pub const UNLOCKED: &str = ".qgis-secrets-";
 
-/// How often, and after which pause, is looked whether files that were removed are gone.
-const LOOKS: u32 = 50;
-const PAUSE: Duration = Duration::from_millis(5);
+/// How much of a service file that was left is overwritten before it is emptied: none is as long,
+/// and one that somebody made so would fill the memory with zeros.
+const MOST_LEFT: u64 = 1 << 20;
+
+/// How long the kernel may take to let go of removed files.
+const LETTING_GO: Duration = Duration::from_secs(1);
 
 /// A private directory; dropping it wipes it.
 #[derive(Debug)]
@@ -131,14 +133,10 @@ impl Workspace {
     /// One that a runner left that is dead.
     pub(super) fn left_behind(path: PathBuf, directory: File) -> Self {
         // Whatever is in it: a killed runner could not tell.
-        let service_file = OpenOptions::new()
-            .write(true)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-            .open(path.join("pg_service.conf"))
-            .ok();
+        let service_file = own_service_file(&directory);
         let written = service_file.as_ref().and_then(|file| file.metadata().ok());
         let mut workspace = Self::at(path.clone(), path, true, directory);
-        workspace.written = written.map_or(0, |metadata| metadata.len());
+        workspace.written = written.map_or(0, |metadata| metadata.len().min(MOST_LEFT));
         workspace.service_file = service_file;
         workspace
     }
@@ -246,17 +244,11 @@ impl Workspace {
         // descriptor, for the job may have moved or linked it.
         let service_file = self.service_file.as_ref();
         let overwritten = service_file.map_or(Ok(()), |file| overwrite(file, self.written));
-        let files_removed = open_up(&self.own_path);
-        // std's walk holds directories open and never follows a link that the job put there.
-        let removed = match fs::remove_dir_all(&self.own_path) {
-            // The job moved or removed it: the descriptor says which.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed,
-        };
+        let removed = removal::remove(&self.own_path);
         let elsewhere = [&self.service_file, &self.directory].into_iter().flatten().any(has_name);
-        let mut receipt = Receipt { files_removed, ..Receipt::of_nothing() };
-        let problem = match (overwritten, removed) {
-            (Err(error), _) | (_, Err(error)) => Some(error.to_string()),
+        let mut receipt = Receipt { files_removed: removed.files, ..Receipt::of_nothing() };
+        let problem = match (overwritten, removed.problem) {
+            (Err(error), _) | (_, Some(error)) => Some(error.to_string()),
             _ if fs::symlink_metadata(&self.own_path).is_ok() => {
                 Some("it is still there".to_owned())
             }
@@ -264,7 +256,8 @@ impl Workspace {
                 // All that the job left in it was this run's: /dev/shm, where it moved things to.
                 Some(tmpfs) => {
                     (self.service_file, self.directory) = (None, None);
-                    receipt.files_removed += empty(&tmpfs);
+                    // What resists is found by the count of inodes.
+                    receipt.files_removed += removal::empty(tmpfs.as_fd()).files;
                     let left = left_in(&tmpfs);
                     (left > 0).then(|| format!("{left} files of its tmpfs are held by somebody"))
                 }
@@ -354,35 +347,18 @@ fn locked_directory(base: &Path, path: &Path) -> io::Result<File> {
     }
 }
 
-/// Removes everything in a tmpfs, and counts it.
-fn empty(tmpfs: &OwnedFd) -> u64 {
-    let Ok(entries) = fs::read_dir(format!("/proc/self/fd/{}", tmpfs.as_raw_fd())) else {
-        return 0;
-    };
-    let paths = entries.flatten().map(|entry| entry.path());
-    // What resists is found by the count of inodes.
-    paths
-        .map(|path| {
-            let found = open_up(&path);
-            fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path)).unwrap_or_default();
-            found
-        })
-        .sum()
-}
-
-/// How many files a tmpfs holds besides its root. Whoever just looked in, as root can, may hold one
-/// for a moment after it has no name any more.
+/// How many files a tmpfs holds besides its root, after a while: the kernel may hold on to what was
+/// just removed, and one that a process still has doesn't go.
 #[expect(clippy::disallowed_methods, reason = "the kernel tells nobody when a file has gone")]
 fn left_in(tmpfs: &OwnedFd) -> u64 {
-    let mut left = 0;
-    for _ in 0..LOOKS {
-        left = inodes(tmpfs).saturating_sub(1);
-        if left == 0 {
-            break;
+    let started = Instant::now();
+    loop {
+        let left = inodes(tmpfs).saturating_sub(1);
+        if left == 0 || started.elapsed() > LETTING_GO {
+            return left;
         }
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(Duration::from_millis(1));
     }
-    left
 }
 
 /// How many files a tmpfs holds, its root and those without a name included.
@@ -406,6 +382,15 @@ fn writable(path: &Path) -> bool {
         .is_ok()
 }
 
+/// The service file in a directory that somebody left; none that belongs to another than the
+/// directory does: who made that could have linked it there to see it emptied.
+fn own_service_file(directory: &File) -> Option<File> {
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = openat(directory, c"pg_service.conf", flags, Mode::empty()).ok().map(File::from)?;
+    let (own, whole) = (file.metadata().ok()?, directory.metadata().ok()?);
+    (own.is_file() && own.uid() == whole.uid()).then_some(file)
+}
+
 /// Overwrites the first `len` bytes of a file with zeros, and empties it.
 fn overwrite(file: &File, len: u64) -> io::Result<()> {
     let zeroed = zero(file, len.min(file.metadata()?.len()));
@@ -427,25 +412,6 @@ fn zero(file: &File, len: u64) -> io::Result<()> {
 /// Whether a file or directory still has a name somewhere.
 fn has_name(file: &File) -> bool {
     file.metadata().map_or(true, |metadata| metadata.nlink() > 0)
-}
-
-/// Makes every directory one that its owner can empty, and counts all that is there, `path`
-/// included. Links are counted, not followed.
-fn open_up(path: &Path) -> u64 {
-    // A link's target is not ours.
-    if !fs::symlink_metadata(path).is_ok_and(|there| there.is_dir()) {
-        return 1;
-    }
-    // A failure shows when the directory is removed.
-    fs::set_permissions(path, fs::Permissions::from_mode(0o700)).unwrap_or_default();
-    let Ok(entries) = fs::read_dir(path) else { return 1 };
-    1 + entries
-        .flatten()
-        .map(|entry| match entry.file_type() {
-            Ok(kind) if kind.is_dir() => open_up(&entry.path()),
-            _ => 1,
-        })
-        .sum::<u64>()
 }
 
 #[cfg(test)]

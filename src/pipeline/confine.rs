@@ -32,8 +32,9 @@ pub(super) fn confinement(
     let Grip { level, never_swapped, changes, account, refusals } = grip;
     let judged = judge(settings, job, parent, account.as_ref());
     let (view, landlock) = match (level, changes) {
-        (Level::Namespace, changes) => (changes, None),
-        (Level::NamespaceSharedProc, changes) => (changes, isolated()),
+        // An older version would only refuse mounts, to a job that can see nobody anyway.
+        (Level::Namespace, changes) if landlock::abi() < landlock::SCOPES => (changes, None),
+        (Level::Namespace | Level::NamespaceSharedProc, changes) => (changes, isolated()),
         (Level::Process, _) if judged.readable.is_empty() => (None, isolated()),
         (Level::Process, _) => (None, denied(&judged.hidden)),
     };

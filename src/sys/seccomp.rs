@@ -1,11 +1,16 @@
 //! A filter over the job's system calls.
 //!
-//! Invariant: only the kernel keyring is refused; every other call, and every architecture that
-//! this build doesn't know, is left as it is. A filter is made before the fork and installed after
-//! it without an allocation.
+//! Invariant: only the kernel keyring and limits of other processes are refused; every other call,
+//! and every architecture that this build doesn't know, is left as it is. A filter is made before
+//! the fork and installed after it without an allocation.
 //!
 //! Why keyrings: an entry of a user's keyring (keyrings(7)) outlives the process that made it, so
 //! that a job could leave a secret in the kernel's memory where nothing here can wipe it.
+//!
+//! Why limits: prlimit(2) sets those of every process of the same account, and neither a PID
+//! namespace (whose first process is the runner), nor Landlock, nor `PR_SET_DUMPABLE` is asked. A
+//! job could leave its runner without descriptors, so that nothing is wiped, or end it by a limit
+//! of processor time. Its own limits a process names by 0, as setrlimit(2) does.
 
 #![expect(unsafe_code, reason = "seccomp(2), which nix doesn't have")]
 
@@ -21,19 +26,23 @@ const LITTLE_ENDIAN_64: u32 = 0xc000_0000;
 const X32: u32 = 0x4000_0000;
 
 /// For each architecture word that a process of this machine can have: the numbers of `add_key`,
-/// `request_key` and `keyctl`.
-type Refused = &'static [(u32, &'static [u32])];
+/// `request_key` and `keyctl`, and those of `prlimit64`.
+type Refused = &'static [(u32, &'static [u32], &'static [u32])];
 
 #[cfg(any(target_arch = "x86_64", test))]
 const X86: Refused = &[
-    (LITTLE_ENDIAN_64 | libc::EM_X86_64 as u32, &[248, 249, 250, X32 | 248, X32 | 249, X32 | 250]),
-    (LITTLE_ENDIAN | libc::EM_386 as u32, &[286, 287, 288]),
+    (
+        LITTLE_ENDIAN_64 | libc::EM_X86_64 as u32,
+        &[248, 249, 250, X32 | 248, X32 | 249, X32 | 250],
+        &[302, X32 | 302],
+    ),
+    (LITTLE_ENDIAN | libc::EM_386 as u32, &[286, 287, 288], &[340]),
 ];
 
 #[cfg(any(target_arch = "aarch64", test))]
 const ARM: Refused = &[
-    (LITTLE_ENDIAN_64 | libc::EM_AARCH64 as u32, &[217, 218, 219]),
-    (LITTLE_ENDIAN | libc::EM_ARM as u32, &[309, 310, 311]),
+    (LITTLE_ENDIAN_64 | libc::EM_AARCH64 as u32, &[217, 218, 219], &[261]),
+    (LITTLE_ENDIAN | libc::EM_ARM as u32, &[309, 310, 311], &[369]),
 ];
 
 #[cfg(target_arch = "x86_64")]
@@ -46,17 +55,22 @@ const HERE: Refused = &[];
 /// Offsets in `struct seccomp_data`: seccomp(2).
 const NUMBER: u32 = 0;
 const ARCHITECTURE: u32 = 4;
+/// The first argument of `prlimit64`: an `int`, so its lower half, which comes first.
+const PROCESS: u32 = 16;
+/// The halves of the third: the new limits, or null.
+const NEW_LIMITS: [u32; 2] = [32, 36];
 
 /// A program of classic BPF that the kernel runs at each system call.
 #[derive(Clone)]
 pub struct Filter(Vec<libc::sock_filter>);
 
 impl Filter {
-    /// Refuses `add_key`, `request_key` and `keyctl` with EPERM and allows the rest.
+    /// Refuses `add_key`, `request_key` and `keyctl`, and `prlimit64` where it changes a process
+    /// that is named by a number, with EPERM, and allows the rest.
     ///
     /// On x86_64 in its native, x32 and i386 forms, on aarch64 in its native and 32-bit forms; on
     /// other machines nothing is refused, for their numbers are not known here.
-    pub fn keyrings() -> Self {
+    pub fn for_jobs() -> Self {
         Self(program(HERE))
     }
 
@@ -91,16 +105,33 @@ fn set(program: &libc::sock_fprog, flags: libc::c_ulong) -> Result<(), Errno> {
 /// Compares the architecture, then the number; each comparison skips what it makes needless.
 fn program(refused: Refused) -> Vec<libc::sock_filter> {
     let mut program = vec![load(ARCHITECTURE)];
-    for (architecture, numbers) in refused {
-        // Load, the comparisons, allow, refuse; a list is a few numbers long.
-        let count = u8::try_from(numbers.len()).unwrap_or(u8::MAX - 3);
-        program.push(unless_equal(*architecture, count + 3));
+    for (architecture, keyrings, limits) in refused {
+        let allow = result(libc::SECCOMP_RET_ALLOW);
+        let refuse = result(libc::SECCOMP_RET_ERRNO | libc::EPERM as u32);
+        let [lower, upper] = NEW_LIMITS;
+        let end = [
+            allow,
+            // Here `prlimit64` goes on.
+            load(PROCESS),
+            if_equal(0, 5),
+            load(lower),
+            unless_equal(0, 2),
+            load(upper),
+            if_equal(0, 1),
+            // And here the keyrings.
+            refuse,
+            allow,
+        ];
+        // A list is a few numbers long.
+        let count = u8::try_from(keyrings.len() + limits.len()).unwrap_or(u8::MAX - 10);
+        program.push(unless_equal(*architecture, count + 10));
         program.push(load(NUMBER));
-        for (number, left) in numbers.iter().zip((0..count).rev()) {
-            program.push(if_equal(*number, left + 1));
+        let skips = keyrings.iter().map(|number| (number, 7));
+        let skips = skips.chain(limits.iter().map(|number| (number, 1)));
+        for ((number, skip), left) in skips.zip((0..count).rev()) {
+            program.push(if_equal(*number, left + skip));
         }
-        program.push(result(libc::SECCOMP_RET_ALLOW));
-        program.push(result(libc::SECCOMP_RET_ERRNO | libc::EPERM as u32));
+        program.extend(end);
     }
     program.push(result(libc::SECCOMP_RET_ALLOW));
     program
@@ -134,46 +165,69 @@ mod tests {
     const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
     const REFUSE: u32 = libc::SECCOMP_RET_ERRNO | libc::EPERM as u32;
 
-    /// What the kernel would do, with the four instructions that are used.
-    fn run(program: &[libc::sock_filter], architecture: u32, number: u32) -> u32 {
+    /// What the kernel would do, with the four instructions that are used; `arguments` are the
+    /// first and the third.
+    fn run(program: &[libc::sock_filter], call: (u32, u32), arguments: (u32, u64)) -> u32 {
+        let (architecture, number) = call;
         let (mut at, mut accumulator) = (0, 0);
         loop {
             let step = program[at];
             at += 1;
-            match u32::from(step.code) {
-                0x20 if step.k == 0 => accumulator = number,
-                0x20 if step.k == 4 => accumulator = architecture,
-                0x15 => at += usize::from(if accumulator == step.k { step.jt } else { step.jf }),
-                0x06 => return step.k,
-                code => panic!("instruction {code:#x} {}", step.k),
+            match (u32::from(step.code), step.k) {
+                (0x20, 0) => accumulator = number,
+                (0x20, 4) => accumulator = architecture,
+                (0x20, 16) => accumulator = arguments.0,
+                (0x20, 32) => accumulator = arguments.1 as u32,
+                (0x20, 36) => accumulator = (arguments.1 >> 32) as u32,
+                (0x15, k) => at += usize::from(if accumulator == k { step.jt } else { step.jf }),
+                (0x06, k) => return k,
+                (code, k) => panic!("instruction {code:#x} {k}"),
             }
         }
     }
 
+    /// Machines; architecture words and numbers as strace(1) and ausyscall(8) have them.
+    type Known = &'static [(u32, std::ops::RangeInclusive<u32>, u32)];
+    const MACHINES: [(&str, Refused, Known); 3] = [
+        (
+            "x86",
+            X86,
+            &[
+                (0xc000_003e, 248..=250, 302),
+                (0xc000_003e, 0x4000_00f8..=0x4000_00fa, 0x4000_012e),
+                (0x4000_0003, 286..=288, 340),
+            ],
+        ),
+        ("arm", ARM, &[(0xc000_00b7, 217..=219, 261), (0x4000_0028, 309..=311, 369)]),
+        ("other", &[], &[]),
+    ];
+
     #[test]
-    fn exactly_the_keyring_calls_are_refused() {
-        for (machine, refused, known) in [
-            (
-                "x86",
-                X86,
-                // Words and numbers as strace(1) and ausyscall(8) have them.
-                &[
-                    (0xc000_003e_u32, 248..=250),
-                    (0xc000_003e, 0x4000_00f8..=0x4000_00fa),
-                    (0x4000_0003, 286..=288),
-                ][..],
-            ),
-            ("arm", ARM, &[(0xc000_00b7, 217..=219), (0x4000_0028, 309..=311)][..]),
-            ("other", &[], &[]),
-        ] {
+    fn exactly_the_keyring_and_the_limits_of_others_are_refused() {
+        for (machine, refused, known) in MACHINES {
             let program = program(refused);
             let words = [0xc000_003e, 0x4000_0003, 0xc000_00b7, 0x4000_0028, 0xc000_00f3, 0];
             for word in words {
                 for number in (0..600).chain(0x4000_0000..0x4000_0258) {
-                    let hit = known.iter().any(|(w, range)| *w == word && range.contains(&number));
-                    let expected = if hit { REFUSE } else { ALLOW };
-                    let got = run(&program, word, number);
-                    assert_eq!(got, expected, "{machine}: {word:#x} {number:#x}");
+                    let known = || known.iter().filter(|(known, ..)| *known == word);
+                    let keyring = known().any(|(_, range, _)| range.contains(&number));
+                    let limits = known().any(|(.., limits)| *limits == number);
+                    for (arguments, other) in [
+                        ((0, 0), false),
+                        ((0, 0x7fff_0000_1000), false),
+                        ((7, 0), false),
+                        ((7, 0x1000), true),
+                        ((7, 0x7fff_0000_0000), true),
+                        ((u32::MAX, 0x1000), true),
+                    ] {
+                        let hit = keyring || limits && other;
+                        let expected = if hit { REFUSE } else { ALLOW };
+                        let got = run(&program, (word, number), arguments);
+                        assert_eq!(
+                            got, expected,
+                            "{machine}: {word:#x} {number:#x} {arguments:x?}"
+                        );
+                    }
                 }
             }
         }
@@ -185,6 +239,8 @@ mod tests {
             let number = u32::try_from(number).unwrap();
             assert!(HERE.is_empty() || HERE[0].1.contains(&number), "{number}");
         }
+        let prlimit = u32::try_from(libc::SYS_prlimit64).unwrap();
+        assert!(HERE.is_empty() || HERE[0].2.contains(&prlimit));
     }
 
     #[test]
@@ -211,7 +267,7 @@ mod tests {
                 return;
             }
             nix::sys::prctl::set_no_new_privs().unwrap();
-            Filter::keyrings().install().unwrap();
+            Filter::for_jobs().install().unwrap();
             assert_eq!(add(), Err(Errno::EPERM));
             // SAFETY: numbers only.
             let keyctl = unsafe { libc::syscall(libc::SYS_keyctl, 0, -1, 0) };

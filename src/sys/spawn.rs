@@ -2,8 +2,8 @@
 //!
 //! Invariants: the program starts as the leader of a session and process group of its own, with
 //! default signal dispositions and an empty mask, descriptors 0 to 2 only, no way to gain
-//! privileges, no core dump, no kernel keyring, and a kill at the death of the thread that started
-//! it; "could not start" is never confused with "started and failed".
+//! privileges, no core dump, no kernel keyring, no hold on other processes' limits, and a kill at
+//! the death of the thread that started it; "could not start" is never confused with "started and failed".
 
 #![expect(unsafe_code, reason = "fork, and system calls between fork and exec")]
 
@@ -94,7 +94,7 @@ pub fn spawn(program: &Program<'_>) -> Result<Pid, Failure> {
         working_dir: program.working_dir.map_or(ptr::null(), CStr::as_ptr),
         parent: getpid().as_raw(),
         confinement: program.confinement,
-        keyrings: Filter::keyrings(),
+        filter: Filter::for_jobs(),
         stdout: program.stdout.map(|stdout| stdout.as_raw_fd()),
     };
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC).map_err(at_fork)?;
@@ -148,7 +148,7 @@ struct Image<'a> {
     working_dir: *const c_char,
     parent: libc::pid_t,
     confinement: &'a Confinement,
-    keyrings: Filter,
+    filter: Filter,
     stdout: Option<RawFd>,
 }
 
@@ -212,7 +212,7 @@ unsafe fn prepare(image: &Image<'_>) -> Result<(), Step> {
         if let Some(ruleset) = landlock {
             failing(Step::Prepare, landlock::restrict_self(ruleset.as_fd()))?;
         }
-        failing(Step::Prepare, image.keyrings.install())?;
+        failing(Step::Prepare, image.filter.install())?;
         // After the account: its change takes it away.
         check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0))?;
         if libc::getppid() != image.parent {

@@ -152,7 +152,7 @@ impl Tree {
     }
 }
 
-/// Kills every process that has `mark` in its environment and is in the caller's PID and mount
+/// Kills every process that has the variable `mark` (`NAME=value`) in its environment and is in the caller's PID and mount
 /// namespaces, but the caller: a run whose runner is dead. Repeats until there is none.
 pub fn end_marked(mark: &[u8]) -> Ended {
     let started = Instant::now();
@@ -193,7 +193,7 @@ fn marked(mark: &[u8]) -> Vec<(Pid, OwnedFd)> {
             let process = pidfd_open(number, PidfdFlags::empty()).ok()?;
             // Of the process that the descriptor is of, or of none: read after it was opened.
             let environment = fs::read(format!("/proc/{name}/environ")).ok()?;
-            let is_marked = environment.windows(mark.len()).any(|window| window == mark);
+            let is_marked = environment.split(|byte| *byte == 0).any(|variable| variable == mark);
             let is_near = ["pid", "mnt"].map(|kind| namespace(name, kind)) == own;
             (is_marked && is_near && lives(pid)).then_some((pid, process))
         })

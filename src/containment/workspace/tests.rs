@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::symlink;
 
+use std::os::unix::fs::PermissionsExt;
+
 use super::*;
 
 fn shm() -> Places {
