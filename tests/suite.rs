@@ -7,6 +7,7 @@
 //! - `differential`: the grammar of services against the real libpq
 //! - `documents`: the documents and the code say the same
 //! - `durability`: SIGKILL at any instant leaves the store whole
+//! - `hostile`: what a job cannot do in each level of containment, and what it can
 //! - `layers`: which module may import which, and which file may do what
 //! - `running`: environment, exit codes, signals, limits, reports
 //! - `secrets`: adding, listing, removing, importing, explaining
@@ -24,6 +25,7 @@ mod demonstration;
 mod differential;
 mod documents;
 mod durability;
+mod hostile;
 mod layers;
 mod running;
 mod secrets;

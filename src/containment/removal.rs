@@ -148,6 +148,7 @@ fn open_up(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
     use std::os::unix::fs::symlink;
 
     use super::*;
@@ -159,8 +160,9 @@ mod tests {
         for name in ["out", "tree", "tree/closed"] {
             fs::create_dir(path(name)).unwrap();
         }
-        let mut kept = fs::File::create_new(path("out/file")).unwrap();
-        std::io::Write::write_all(&mut kept, b"kept").unwrap();
+        let mut file = fs::OpenOptions::new();
+        let mut file = file.write(true).create_new(true).open(path("out/file")).unwrap();
+        file.write_all(b"kept").unwrap();
         fs::set_permissions(path("out"), fs::Permissions::from_mode(0o555)).unwrap();
         symlink(path("out"), path("tree/link")).unwrap();
         symlink(path("out"), path("tree/closed/link")).unwrap();

@@ -357,7 +357,7 @@ fn left_in(tmpfs: &OwnedFd) -> u64 {
         if left == 0 || started.elapsed() > LETTING_GO {
             return left;
         }
-        std::thread::sleep(Duration::from_millis(1));
+        std::thread::park_timeout(Duration::from_millis(1));
     }
 }
 
