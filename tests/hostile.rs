@@ -13,8 +13,8 @@
 //! | lists and destroys those files | holds | holds | not as the same account | Landlock denies reading only: a replaced or removed store is the job's harm to later runs. |
 //! | a second mount of the directory | no | no | not as the same account | A cover is on one path, and a rule of Landlock's grants what lies at the second one. |
 //! | a service of the same account outside | no | no | no | Whoever answers on a socket reads files for the job, as `systemd --user` does: `run_as` helps. |
-//! | memory, environment, descriptors of runners | holds | holds | holds | They are not dumpable; uid 0 sees how many descriptors there are. |
-//! | the same of a stranger of the same account | holds | holds | holds | N has no number for it; elsewhere Landlock. |
+//! | memory, environment, descriptors of runners | holds | holds | holds | They are not dumpable; uid 0 sees the numbers of their descriptors, not what they are. |
+//! | the same of a stranger of the same account | holds | holds | holds | N has no number for it; elsewhere Landlock, which shows the numbers of its descriptors. |
 //! | descriptors that it inherits | holds | holds | holds | 0 to 2 only. |
 //! | opens by handle | holds | holds | holds | No `CAP_DAC_READ_SEARCH`; in a user namespace of the job's own the covers are locked mounts. |
 //! | kernel files for writing | holds | holds | not for uid 0 | Read-only mounts in N and S; in P uid 0 owns them: `run_as`. |
@@ -25,6 +25,7 @@
 //! | cores | holds | holds | holds | RLIMIT_CORE 1 can't be raised, and no mapping would be dumped. |
 //! | privileges by setuid or file capabilities | holds | holds | holds | no_new_privs. uid 0 keeps eight capabilities, and can become any user. |
 //! | tampers with its workspace | holds | holds | told | In P a service file that was moved or linked is emptied, and the receipt says that something is left. |
+//! | a directory planted for the sweep | holds | holds | holds | The sweep ends who has its service file in that very directory, and empties no file of another owner. |
 //! | hides processes | holds | holds | holds | A PID namespace, or a subreaper that ends its children until there are none. |
 //! | the same, both runners killed | holds | holds | no | The sweep knows a process by its environment only, which the job can empty. |
 

@@ -1,12 +1,13 @@
 //! Hides processes.
 
 use std::fs;
+use std::os::unix::fs::chown;
 use std::path::Path;
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, geteuid};
 
-use super::{Jail, Process, jails};
+use super::{Jail, Process, UID, jails};
 use crate::support::{finish, inner, is_running, until};
 
 /// Numbers and start times that a job noted. In a PID namespace the numbers are its own.
@@ -107,15 +108,22 @@ fn a_planted_directory_ends_nobody() {
         });
         let planted = jail.sandbox.memory().join("qgis-secrets-");
         fs::create_dir(&planted).unwrap();
-        fs::hard_link(jail.sandbox.path("conf/settings.toml"), planted.join("pg_service.conf"))
-            .unwrap_or_default();
-        super::give(&planted);
-        // Another sandbox's program, which sweeps the same place.
+        // With another's file in it, which a sweep by root could empty.
+        let victim = jail.sandbox.write("victim", "kept");
+        let victim_there = jail.sandbox.memory().join("victim");
+        fs::copy(&victim, &victim_there).unwrap();
+        if geteuid().is_root() {
+            fs::hard_link(&victim_there, planted.join("pg_service.conf")).unwrap();
+            chown(&planted, Some(UID), Some(UID)).unwrap();
+        }
+        // Another run, which sweeps the same place.
         let mut other =
             jail.own(["exec", "-P", "survey", "--containment", "process", "--", "true"]);
         other.current_dir(jail.work());
         crate::support::end(other).success();
         assert!(!planted.exists(), "what belongs to nobody is swept");
+        assert_eq!(fs::read(&victim_there).unwrap(), b"kept");
+        fs::remove_file(victim_there).unwrap();
         let processes = processes_of(&jail);
         assert!(processes.iter().all(lives), "{:?}: a job that lives was ended", jail.who);
         kill(Pid::from_raw(going.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
