@@ -349,7 +349,6 @@ fn locked_directory(base: &Path, path: &Path) -> io::Result<File> {
 
 /// How many files a tmpfs holds besides its root, after a while: the kernel may hold on to what was
 /// just removed, and one that a process still has doesn't go.
-#[expect(clippy::disallowed_methods, reason = "the kernel tells nobody when a file has gone")]
 fn left_in(tmpfs: &OwnedFd) -> u64 {
     let started = Instant::now();
     loop {
