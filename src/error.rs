@@ -192,7 +192,7 @@ impl Error {
             Self::InnerKilled(signal) => {
                 ("runner_killed", 128 + u8::try_from(*signal).unwrap_or(INTERNAL))
             }
-            Self::Containment(ContainmentError::Unavailable(..)) => {
+            Self::Containment(ContainmentError::Unavailable(..) | ContainmentError::Tree(_)) => {
                 ("containment_unavailable", SETTINGS)
             }
             Self::Containment(ContainmentError::Account(_) | ContainmentError::RunAs) => {

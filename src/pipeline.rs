@@ -118,9 +118,12 @@ pub async fn run(
             result
         }
         // Whose job it was should be in the report.
-        (Ok(_), Err(error)) => {
-            pull(settings, source).await.map(|job| report.job(&job)).and(Err(error))
-        }
+        (Ok(signals), Err(error)) => tokio::select! {
+            enough = signals.enough() => Err(enough.into()),
+            pulled = pull(settings, source) => {
+                pulled.map(|job| report.job(&job)).and(Err(error))
+            }
+        },
         (Err(error), _) => Err(Error::Setup(format!("signal handlers: {error}"))),
     };
     let (outcome, failure) = match result {

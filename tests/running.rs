@@ -41,7 +41,7 @@ fn run_with_settings(sandbox: &Sandbox, settings: &str, members: Json) -> Ended 
 }
 
 /// The members of a descriptor that runs a shell script.
-fn script(text: &str) -> Json {
+pub(crate) fn script(text: &str) -> Json {
     json!({"command": ["sh", "-c", text]})
 }
 
@@ -51,31 +51,31 @@ fn report(sandbox: &Sandbox) -> Json {
 }
 
 /// Longer than any limit in these tests, on a busy machine too: only a hang takes so long.
-const HANG: Duration = Duration::from_secs(30);
+pub(crate) const HANG: Duration = Duration::from_secs(30);
 
 /// A run that is going on.
-struct Going(Child);
+pub(crate) struct Going(pub(crate) Child);
 
 impl Going {
     fn start(sandbox: &Sandbox, members: Json) -> Self {
         Self::spawn(run_command(sandbox, members, &[]))
     }
 
-    fn spawn(mut command: Command) -> Self {
+    pub(crate) fn spawn(mut command: Command) -> Self {
         Self(command.spawn().unwrap())
     }
 
-    fn pid(&self) -> Pid {
+    pub(crate) fn pid(&self) -> Pid {
         Pid::from_raw(self.0.id().try_into().unwrap())
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill(self.pid(), signal).unwrap();
     }
 
     /// Waits for the end. A run that hangs is killed, for it would hang the tests as well.
     #[track_caller]
-    fn end(mut self) -> Ended {
+    pub(crate) fn end(mut self) -> Ended {
         let started = Instant::now();
         while self.0.try_wait().unwrap().is_none() {
             if started.elapsed() > HANG {
@@ -91,7 +91,7 @@ impl Going {
 
 /// Waits until a file holds `text`.
 #[track_caller]
-fn until_written(path: &Path, text: &str) {
+pub(crate) fn until_written(path: &Path, text: &str) {
     let what = format!("{} holds `{text}`", path.display());
     until(&what, || std::fs::read_to_string(path).is_ok_and(|content| content.contains(text)));
 }

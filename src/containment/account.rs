@@ -8,6 +8,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 const PASSWD: &str = "/etc/passwd";
@@ -27,6 +28,26 @@ pub struct Account {
     pub groups: Vec<u32>,
     /// The home directory, absolute; `/` when `/etc/passwd` names none.
     pub home: PathBuf,
+}
+
+impl Account {
+    /// Whether it may search every directory on the way to `path`, and that one, as far as the
+    /// modes say.
+    pub(super) fn reaches(&self, path: &Path) -> bool {
+        let open = |directory: &Path| fs::metadata(directory).is_ok_and(|at| self.searches(&at));
+        self.uid == 0 || fs::canonicalize(path).is_ok_and(|path| path.ancestors().all(open))
+    }
+
+    fn searches(&self, directory: &fs::Metadata) -> bool {
+        let bit = if directory.uid() == self.uid {
+            0o100
+        } else if directory.gid() == self.gid || self.groups.contains(&directory.gid()) {
+            0o010
+        } else {
+            0o001
+        };
+        directory.mode() & bit != 0
+    }
 }
 
 /// Why there is no such account. Each message says what to do.

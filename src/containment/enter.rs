@@ -21,7 +21,7 @@ use super::guard::{self, Guarded};
 use super::level::{Attempt, Level, Refusal, attempts};
 use super::namespace::{self, Furnished, Wish};
 use super::notes::{Note, Notes};
-use super::receipt::Receipt;
+use super::receipt::{Receipt, Wiper};
 use super::sweep;
 use super::workspace::{Places, Workspace, WorkspaceError};
 use crate::sys::clone::{Copy, clone};
@@ -119,6 +119,13 @@ pub enum ContainmentError {
          `containment.run_as` away"
     )]
     RunAs,
+    /// The processes of a job could not be found.
+    #[error(
+        "without namespaces the job's processes are found in /proc, and {}; mount one there, or let \
+         the runner have namespaces",
+        proc(*.0)
+    )]
+    Tree(Errno),
     /// A thing that should always work.
     #[error("the containment could not be set up: {what}: {}", errno.desc())]
     System {
@@ -134,6 +141,13 @@ fn list(refusals: &[Refusal]) -> String {
         return "`containment.run_as` needs real root".into();
     }
     refusals.iter().map(Refusal::to_string).collect::<Vec<_>>().join("; ")
+}
+
+fn proc(errno: Errno) -> String {
+    match errno {
+        Errno::ESRCH => "that one shows another PID namespace's".into(),
+        _ => format!("that one can't be read: {}", errno.desc()),
+    }
 }
 
 /// Divides this process into an outer and an inner one, and sets up what is between them.
@@ -238,9 +252,10 @@ impl Entrance {
         if who.is_some() {
             privileges::only_to_furnish().map_err(system("capabilities"))?;
         }
-        let Furnished { level, memory, mount_point, never_swapped, changes } = furnished;
+        let Furnished { level, refused, memory, mount_point, never_swapped, changes } = furnished;
         let workspace = Workspace::in_private(memory, &mount_point);
-        let Self { account, notes, refusals, .. } = self;
+        let Self { account, notes, mut refusals, .. } = self;
+        refusals.extend(refused);
         let changes = Some(changes);
         let grip = Grip { level, never_swapped, changes, account, refusals };
         Ok(Side::inner(Hold { workspace, grip }, notes, lifeline))
@@ -249,8 +264,8 @@ impl Entrance {
     fn process(mut self) -> Result<Side, ContainmentError> {
         privileges::close_to_others().map_err(system("PR_SET_DUMPABLE"))?;
         // Made here, so that either process can remove it.
-        let workspace = Workspace::create(&self.places);
-        let tree = Tree::adopt().map_err(system("PR_SET_CHILD_SUBREAPER"))?;
+        let workspace = Workspace::create(&self.places, self.account.as_ref());
+        let tree = Tree::adopt().map_err(ContainmentError::Tree)?;
         let (lifeline, held) = lifeline()?;
         match clone(CloneFlags::empty()).map_err(system("a process"))? {
             Copy::Inner => {
@@ -268,8 +283,9 @@ impl Entrance {
                 drop(held);
                 let receipt = guarded.by_signal().then(|| {
                     let ended = tree.end_orphans();
-                    let wiped = workspace.map(Workspace::wipe);
-                    wiped.unwrap_or_else(|_| Receipt::of_nothing()).with_processes(ended)
+                    let wiped = workspace.map(Workspace::wipe_for_another);
+                    let nothing = |_| Receipt { by: Wiper::Outer, ..Receipt::of_nothing() };
+                    wiped.unwrap_or_else(nothing).with_processes(ended)
                 });
                 Ok(Side::outer(guarded, &self.notes, receipt, &oom))
             }

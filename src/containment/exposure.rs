@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use super::Account;
 
 /// Directories that every program needs.
-const SYSTEM: [&str; 19] = [
+pub(super) const SYSTEM: [&str; 19] = [
     "/",
     "/bin",
     "/dev",

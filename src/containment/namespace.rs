@@ -14,8 +14,10 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid};
 
+use super::exposure::SYSTEM;
 use super::level::{Level, Refusal};
-use crate::sys::view::{Change, copy_of, new_proc, new_tmpfs};
+use crate::sys::privileges;
+use crate::sys::view::{Change, copy_of, new_proc, new_tmpfs, try_out};
 
 /// Where the job finds its workspace. A mount hides what was there, so these are directories that
 /// a job doesn't need: `/dev/shm`, which is private then as well, or empty ones of the Filesystem
@@ -44,6 +46,8 @@ const COVERED: [&str; 4] = ["/proc/acpi", "/proc/asound", "/proc/scsi", "/sys/fi
 pub struct Furnished {
     /// With a new `/proc`, or without.
     pub level: Level,
+    /// Why it is without, where that was left open.
+    pub refused: Option<Refusal>,
     /// The tmpfs, mounted nowhere yet.
     pub memory: OwnedFd,
     /// Where the job will see it.
@@ -73,28 +77,51 @@ pub fn furnish(wish: Wish, more_mount_points: &[PathBuf]) -> Result<Furnished, R
     }
     let mount_point = mount_point(more_mount_points)
         .ok_or(Refusal { step: "a directory to mount a tmpfs on".into(), errno: Errno::ENOENT })?;
+    // The runner finds the tmpfs below it, and its threads.
+    fs::metadata("/proc/self/fd")
+        .map_err(|error| Refusal { step: "/proc".into(), errno: errno(&error) })?;
+    let prepare = || prepare(as_root, require, mount_point.clone());
+    if privileges::may_be_refused_more() {
+        rehearse(prepare()?)?;
+    }
+    prepare()
+}
+
+fn prepare(
+    as_root: bool,
+    require: Option<Level>,
+    mount_point: PathBuf,
+) -> Result<Furnished, Refusal> {
     let (memory, never_swapped) =
         new_tmpfs().map_err(|errno| Refusal { step: "a new tmpfs".into(), errno })?;
     let mut changes = Vec::new();
-    let level = match (require, new_proc()) {
-        (Some(Level::NamespaceSharedProc), _) => Level::NamespaceSharedProc,
+    let proc = new_proc().map_err(|errno| Refusal { step: "a new /proc".into(), errno });
+    let (level, refused) = match (require, proc) {
+        (Some(Level::NamespaceSharedProc), _) => (Level::NamespaceSharedProc, None),
         (_, Ok(proc)) => {
             let masks = masks();
             changes.push(Change::Attach(proc, c"/proc".into()));
             changes.extend(masks);
-            Level::Namespace
+            (Level::Namespace, None)
         }
-        (None, Err(errno)) => {
-            tracing::debug!(error = errno.desc(), "a new /proc is refused");
-            Level::NamespaceSharedProc
-        }
-        (Some(_), Err(errno)) => return Err(Refusal { step: "a new /proc".into(), errno }),
+        (None, Err(refused)) => (Level::NamespaceSharedProc, Some(refused)),
+        (Some(_), Err(refused)) => return Err(refused),
     };
     // In a user namespace too: there uid 0 is the owner of the kernel's files all the same.
     if as_root {
         hide_from_root(&mut changes);
     }
-    Ok(Furnished { level, memory, mount_point, never_swapped, changes })
+    Ok(Furnished { level, refused, memory, mount_point, never_swapped, changes })
+}
+
+/// Does to a copy of this process what will be done to the job: that a mount could be made doesn't
+/// say that it may be attached. AppArmor's profile of Docker, for one, refuses mount(2) alone.
+fn rehearse(furnished: Furnished) -> Result<(), Refusal> {
+    let Furnished { memory, mount_point, mut changes, .. } = furnished;
+    // Directories are covered for every job, and the workspace comes last.
+    changes.extend(Change::cover(&mount_point));
+    changes.extend(path(&mount_point).map(|at| Change::Attach(memory, at)));
+    try_out(&changes).map_err(|errno| Refusal { step: "mounts for the job alone".into(), errno })
 }
 
 /// One uid and one gid, the same inside as outside: user_namespaces(7).
@@ -111,7 +138,14 @@ fn map(uid: Uid, gid: Gid) -> Result<(), Refusal> {
 
 fn mount_point(more: &[PathBuf]) -> Option<PathBuf> {
     let [shm, others @ ..] = MOUNT_POINTS;
-    let directory = |path: &Path| path.is_dir().then(|| fs::canonicalize(path).ok()).flatten();
+    // A link may lead anywhere, and a setting too.
+    let harmless = |path: &PathBuf| {
+        path == Path::new(shm) || !SYSTEM.iter().any(|system| path == Path::new(system))
+    };
+    let directory = |path: &Path| {
+        let canonical = path.is_dir().then(|| fs::canonicalize(path).ok()).flatten();
+        canonical.filter(harmless)
+    };
     let empty = |path: &Path| fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
     directory(Path::new(shm))
         .or_else(|| more.iter().find_map(|path| directory(path)))

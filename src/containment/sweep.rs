@@ -1,9 +1,9 @@
 //! What runs left whose two processes were both killed, where no namespace took it away.
 //!
 //! Invariants: only what belongs to this account and to a dead runner is touched: a directory that
-//! is not locked, and processes whose `PGSERVICEFILE` is in exactly that directory and which are in
-//! the same namespaces as the sweeper. A directory is made by anybody, under any name: a part of the
-//! name would be found in the environment of jobs that live.
+//! is not locked, and processes of its owner's whose `PGSERVICEFILE` is in exactly that directory and
+//! which are in the same namespaces as the sweeper. A directory is made by anybody, under any name: a
+//! part of the name would be found in the environment of jobs that live.
 
 use std::fs::{self, File};
 use std::io;
@@ -17,7 +17,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 
 use super::receipt::Receipt;
-use super::workspace::{PREFIX, Places, UNLOCKED, Workspace};
+use super::workspace::{Places, UNLOCKED, Workspace, is_name};
 use crate::sys::tree;
 
 /// What was found and taken away for one dead run.
@@ -37,7 +37,7 @@ pub fn remains(places: &Places) -> Vec<Swept> {
         for entry in entries.flatten() {
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
-            if name.starts_with(PREFIX) {
+            if is_name(name) {
                 swept.extend(sweep(entry.path()));
             } else if name.starts_with(UNLOCKED) {
                 unlocked(&entry.path());
@@ -58,9 +58,11 @@ pub fn remains(places: &Places) -> Vec<Swept> {
 fn sweep(path: PathBuf) -> Option<Swept> {
     let directory = abandoned(&path).ok()??;
     // The processes first: they could write what was just removed.
+    let owner = directory.metadata().ok()?.uid();
     let mark = [b"PGSERVICEFILE=", path.join("pg_service.conf").as_os_str().as_bytes()].concat();
-    let killed = tree::end_marked(&mark);
-    let receipt = Workspace::left_behind(path.clone(), directory).wipe().with_processes(killed);
+    let killed = tree::end_marked(&mark, owner);
+    let left = Workspace::left_behind(path.clone(), directory);
+    let receipt = left.wipe_for_another().with_processes(killed);
     Some(Swept { path, receipt })
 }
 

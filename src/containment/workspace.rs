@@ -29,7 +29,7 @@ use nix::libc;
 use nix::sys::statfs::{FsType, TMPFS_MAGIC, fstatfs, statfs};
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
 
-use super::{Account, Receipt, removal};
+use super::{Account, Receipt, Wiper, removal};
 use crate::secret::Value;
 use crate::sys::view::Change;
 
@@ -37,14 +37,10 @@ use crate::sys::view::Change;
 const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
 
 /// The begin of a workspace's name.
-pub const PREFIX: &str = "qgis-secrets-";
+const PREFIX: &str = "qgis-secrets-";
 
 /// The begin of its name before it is locked.
-pub const UNLOCKED: &str = ".qgis-secrets-";
-
-/// How much of a service file that was left is overwritten before it is emptied: none is as long,
-/// and one that somebody made so would fill the memory with zeros.
-const MOST_LEFT: u64 = 1 << 20;
+pub(super) const UNLOCKED: &str = ".qgis-secrets-";
 
 /// How long the kernel may take to let go of removed files.
 const LETTING_GO: Duration = Duration::from_secs(1);
@@ -106,8 +102,9 @@ impl WorkspaceError {
 
 impl Workspace {
     /// Makes the directory on the first fitting place, locked and with an empty service file.
-    pub fn create(places: &Places) -> Result<Self, WorkspaceError> {
-        let (base, on_memory) = places.choose()?;
+    /// `account`: who must get there besides the runner.
+    pub fn create(places: &Places, account: Option<&Account>) -> Result<Self, WorkspaceError> {
+        let (base, on_memory) = places.choose(account)?;
         let path = base.join(name());
         let made = locked_directory(base, &path).and_then(|directory| {
             let mut workspace = Self::at(path.clone(), path.clone(), on_memory, directory);
@@ -123,7 +120,10 @@ impl Workspace {
         let name = name();
         let (path, job_path) = (base.join(&name), mount_point.join(&name));
         let made = private_directory(0o700).create(&path).and_then(|()| {
-            let mut workspace = Self::at(path.clone(), job_path, true, File::open(&path)?);
+            let directory = File::open(&path)?;
+            // The job may start a runner of its own, which sweeps what isn't locked.
+            flock(&directory, FlockOperation::NonBlockingLockExclusive)?;
+            let mut workspace = Self::at(path.clone(), job_path, true, directory);
             workspace.private = Some(tmpfs);
             workspace.furnish().map(|()| workspace)
         });
@@ -134,9 +134,7 @@ impl Workspace {
     pub(super) fn left_behind(path: PathBuf, directory: File) -> Self {
         // Whatever is in it: a killed runner could not tell.
         let service_file = own_service_file(&directory);
-        let written = service_file.as_ref().and_then(|file| file.metadata().ok());
         let mut workspace = Self::at(path.clone(), path, true, directory);
-        workspace.written = written.map_or(0, |metadata| metadata.len().min(MOST_LEFT));
         workspace.service_file = service_file;
         workspace
     }
@@ -238,6 +236,14 @@ impl Workspace {
         self.wipe_now()
     }
 
+    /// The same for what another process wrote, which was killed and could not tell how much.
+    pub(super) fn wipe_for_another(mut self) -> Receipt {
+        let metadata = self.service_file.as_ref().and_then(|file| file.metadata().ok());
+        // The length may be that of a hole.
+        self.written = metadata.map_or(0, |file| file.len().min(file.blocks() * 512));
+        Receipt { by: Wiper::Outer, ..self.wipe_now() }
+    }
+
     fn wipe_now(&mut self) -> Receipt {
         self.wiped = true;
         // First the file that holds passwords: it goes even if the rest resists, and by its
@@ -293,11 +299,13 @@ impl Places {
         Self { candidates, disks: disk.into_iter().collect() }
     }
 
-    fn choose(&self) -> Result<(&Path, bool), WorkspaceError> {
-        if let Some(path) = self.candidates.iter().find(|path| is_memory(path) && writable(path)) {
+    fn choose(&self, account: Option<&Account>) -> Result<(&Path, bool), WorkspaceError> {
+        // The runner's own XDG_RUNTIME_DIR is closed to everybody else.
+        let fits = |path: &Path| writable(path) && account.is_none_or(|who| who.reaches(path));
+        if let Some(path) = self.candidates.iter().find(|path| is_memory(path) && fits(path)) {
             return Ok((path, true));
         }
-        if let Some(path) = self.disks.iter().find(|path| writable(path)) {
+        if let Some(path) = self.disks.iter().find(|path| fits(path)) {
             return Ok((path, is_memory(path)));
         }
         let looked_at: Vec<String> =
@@ -308,6 +316,12 @@ impl Places {
 
 fn name() -> String {
     format!("{PREFIX}{}", uuid::Uuid::now_v7().simple())
+}
+
+/// Whether it is a workspace's name, and not a part of many.
+pub(super) fn is_name(name: &str) -> bool {
+    name.strip_prefix(PREFIX)
+        .is_some_and(|id| id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 fn fault(error: io::Error, base: &Path, path: &Path) -> WorkspaceError {

@@ -30,6 +30,14 @@ pub(super) fn confinement(
     workspace: &Workspace,
 ) -> Result<(Confinement, Containment), Error> {
     let Grip { level, never_swapped, changes, account, refusals } = grip;
+    let refused: Vec<String> = refusals.iter().map(ToString::to_string).collect();
+    if level != Level::Namespace && settings.containment.require.is_none() {
+        tracing::warn!(
+            level = level.word(),
+            refused = refused.join("; "),
+            "not the strongest containment; `containment.require` says which one must be"
+        );
+    }
     let judged = judge(settings, job, parent, account.as_ref());
     let (view, landlock) = match (level, changes) {
         // An older version would only refuse mounts, to a job that can see nobody anyway.
@@ -64,7 +72,7 @@ pub(super) fn confinement(
     }
     let containment = Containment {
         level,
-        refused: refusals.iter().map(ToString::to_string).collect(),
+        refused,
         workspace: if workspace.on_memory() { "memory" } else { "disk" }.into(),
         never_swapped,
         uid,

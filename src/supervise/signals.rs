@@ -77,6 +77,8 @@ impl Signals {
     /// The next signal. Can be cancelled without losing one.
     pub async fn next(&mut self) -> Received {
         tokio::select! {
+            // In this order: a stop and its end that came at once leave the job running.
+            biased;
             _ = self.child.recv() => Received::Child,
             _ = self.term.recv() => Received::Order(Order::Term),
             _ = self.int.recv() => Received::Order(Order::Int),

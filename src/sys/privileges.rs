@@ -10,7 +10,7 @@ use std::os::fd::BorrowedFd;
 use nix::errno::Errno;
 use nix::libc;
 use nix::unistd::{Gid, Uid};
-use rustix::thread::{self, CapabilitySet, CapabilitySets};
+use rustix::thread::{self, CapabilitySet, CapabilitySets, SecureComputingMode};
 
 /// What a job as uid 0 keeps: to read, write and own files, to signal, to change its account, to
 /// listen. What gets around containment is not among it: `SYS_ADMIN`, `SYS_PTRACE`,
@@ -51,6 +51,19 @@ pub fn open_to_others() -> Result<(), Errno> {
 pub fn may_mount() -> bool {
     let sets = thread::capabilities(None);
     sets.is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
+}
+
+/// Whether something besides permissions holds this process, that may refuse single system calls: a
+/// seccomp filter, a profile of AppArmor or SELinux, or Landlock, which cannot be asked but comes
+/// with `no_new_privs`.
+pub fn may_be_refused_more() -> bool {
+    let filtered =
+        thread::secure_computing_mode().map_or(true, |mode| mode != SecureComputingMode::Disabled);
+    let profile = std::fs::read("/proc/self/attr/current").unwrap_or_default();
+    let unconfined = b"unconfined";
+    filtered
+        || thread::no_new_privs().unwrap_or(true)
+        || !profile.is_empty() && !profile.windows(unconfined.len()).any(|text| text == unconfined)
 }
 
 /// Gives up what a new user namespace gave, but for what it takes to furnish the job: the runner

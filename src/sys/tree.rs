@@ -53,9 +53,16 @@ pub enum Exit {
 
 impl Tree {
     /// Makes the calling process the subreaper of all that it will start.
+    ///
+    /// `ENOENT` where there is no `/proc`, `ESRCH` where it is another PID namespace's.
     pub fn adopt() -> Result<Self, Errno> {
+        // Otherwise nobody could be found at the end, or somebody else.
+        let errno = |error: io::Error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
+        if !own_proc().map_err(errno)? {
+            return Err(Errno::ESRCH);
+        }
+        let strangers = children("self").map_err(errno)?.into_iter().collect();
         prctl::set_child_subreaper(true)?;
-        let strangers = children("self").unwrap_or_default().into_iter().collect();
         Ok(Self { strangers, namespace: false })
     }
 
@@ -152,13 +159,14 @@ impl Tree {
     }
 }
 
-/// Kills every process that has the variable `mark` (`NAME=value`) in its environment and is in the caller's PID and mount
-/// namespaces, but the caller: a run whose runner is dead. Repeats until there is none.
-pub fn end_marked(mark: &[u8]) -> Ended {
+/// Kills every process that has the variable `mark` (`NAME=value`) in its environment and is in the
+/// caller's PID and mount namespaces, but the caller: a run whose runner is dead. Repeats until there
+/// is none. `owner`: a user whose processes they must be; root's may have changed theirs.
+pub fn end_marked(mark: &[u8], owner: u32) -> Ended {
     let started = Instant::now();
     let mut killed = BTreeSet::new();
     loop {
-        let marked = marked(mark);
+        let marked = marked(mark, owner);
         let left = u32::try_from(marked.len()).unwrap_or(u32::MAX);
         if left == 0 || started.elapsed() > PATIENCE {
             return Ended { killed: u32::try_from(killed.len()).unwrap_or(u32::MAX), left };
@@ -176,10 +184,10 @@ pub fn end_marked(mark: &[u8]) -> Ended {
     }
 }
 
-fn marked(mark: &[u8]) -> Vec<(Pid, OwnedFd)> {
+fn marked(mark: &[u8], owner: u32) -> Vec<(Pid, OwnedFd)> {
     let namespace = |pid: &str, kind: &str| fs::read_link(format!("/proc/{pid}/ns/{kind}")).ok();
     let own = ["pid", "mnt"].map(|kind| namespace("self", kind));
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let (Ok(true), Ok(entries)) = (own_proc(), fs::read_dir("/proc")) else { return Vec::new() };
     entries
         .flatten()
         .filter_map(|entry| {
@@ -195,7 +203,8 @@ fn marked(mark: &[u8]) -> Vec<(Pid, OwnedFd)> {
             let environment = fs::read(format!("/proc/{name}/environ")).ok()?;
             let is_marked = environment.split(|byte| *byte == 0).any(|variable| variable == mark);
             let is_near = ["pid", "mnt"].map(|kind| namespace(name, kind)) == own;
-            (is_marked && is_near && lives(pid)).then_some((pid, process))
+            let is_owned = owner == 0 || user(pid) == Some(owner);
+            (is_marked && is_near && is_owned && lives(pid)).then_some((pid, process))
         })
         .collect()
 }
@@ -313,6 +322,11 @@ fn await_end(pid: Pid, limit: Duration) -> bool {
     matches!(poll(&mut readable, limit), Ok(1))
 }
 
+/// Whether the numbers in `/proc` are those of the caller's PID namespace.
+fn own_proc() -> io::Result<bool> {
+    Ok(fs::read_link("/proc/self")?.as_os_str() == getpid().to_string().as_str())
+}
+
 /// The children of a process (a number, or `self`), whatever thread started them:
 /// proc_pid_task(5).
 fn children(process: &str) -> io::Result<Vec<Pid>> {
@@ -323,6 +337,14 @@ fn children(process: &str) -> io::Result<Vec<Pid>> {
         children.extend(pids.map(Pid::from_raw));
     }
     Ok(children)
+}
+
+/// Who a process runs as: the line `Uid:` of proc_pid_status(5), for the owner of the directory is
+/// root where the process is closed to others.
+fn user(pid: Pid) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let uids = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    uids.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// Whether a process is there and no zombie: the state in `/proc/PID/stat` follows the name, which

@@ -3,7 +3,7 @@
 //! Invariants: nothing that is changed here is seen outside; a change that fails keeps the job from
 //! starting, unless there is nothing to hide. The functions for the job are async-signal-safe.
 
-#![expect(unsafe_code, reason = "mount_setattr, which no crate of ours has")]
+#![expect(unsafe_code, reason = "mount_setattr, which no crate of ours has, and the end of a copy")]
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -13,6 +13,7 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::libc;
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::wait::{WaitStatus, waitpid};
 use rustix::fs::CWD;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
@@ -20,6 +21,7 @@ use rustix::mount::{
     mount_bind, mount_bind_recursive, mount_change, mount_remount, move_mount, open_tree,
 };
 
+use super::clone::{Copy, clone};
 use super::privileges::errno;
 
 /// One difference.
@@ -88,6 +90,27 @@ pub(super) fn enter(changes: &[Change]) -> Result<(), Errno> {
         }
     }
     Ok(())
+}
+
+/// Whether [`enter`] would work: a copy of this process tries it, and ends. What is attached there
+/// can't be attached again.
+pub fn try_out(changes: &[Change]) -> Result<(), Errno> {
+    match clone(CloneFlags::empty())? {
+        Copy::Inner => {
+            let code = enter(changes).err().map_or(0, |errno| errno as i32);
+            // SAFETY: ends the copy, and runs nothing that the original still has to run.
+            unsafe { libc::_exit(code) }
+        }
+        Copy::Outer(copy) => loop {
+            return match waitpid(copy, None) {
+                Ok(WaitStatus::Exited(_, 0)) => Ok(()),
+                Ok(WaitStatus::Exited(_, code)) => Err(Errno::from_raw(code)),
+                Ok(_) => Err(Errno::ECANCELED),
+                Err(Errno::EINTR) => continue,
+                Err(errno) => Err(errno),
+            };
+        },
+    }
 }
 
 fn apply(change: &Change) -> Result<(), Errno> {

@@ -11,7 +11,7 @@ fn shm() -> Places {
 }
 
 fn filled(places: &Places, text: &str) -> Workspace {
-    let mut workspace = Workspace::create(places).unwrap();
+    let mut workspace = Workspace::create(places, None).unwrap();
     workspace.write(&text.into()).unwrap();
     workspace
 }
@@ -82,7 +82,7 @@ fn a_directory_that_the_job_closed_goes_as_well() {
 fn a_disk_only_where_it_is_allowed() {
     let disk = tempfile::tempdir_in("/var/tmp").unwrap();
     let places = |disks| Places { candidates: vec![disk.path().into()], disks };
-    let error = Workspace::create(&places(vec![])).unwrap_err().to_string();
+    let error = Workspace::create(&places(vec![]), None).unwrap_err().to_string();
     assert!(error.contains(&disk.path().display().to_string()), "{error}");
     let allowed = places(vec![disk.path().into()]);
     let workspace = filled(&allowed, "x");
