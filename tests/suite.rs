@@ -3,6 +3,7 @@
 //! - `bad_input`: each bad input gives its error and exit code; nothing starts, nothing is lost
 //! - `cli`: help, transcripts, completions and man pages
 //! - `connecting`: which role a service leads to, with real libpq and PostGIS
+//! - `containment`: levels, accounts, what a host refuses, and what remains of a run: nothing
 //! - `demonstration`: the three roles of the user documentation, with real QGIS and PostGIS
 //! - `differential`: the grammar of services against the real libpq
 //! - `documents`: the documents and the code say the same
@@ -21,6 +22,7 @@ mod bad_input;
 mod checking;
 mod cli;
 mod connecting;
+mod containment;
 mod demonstration;
 mod differential;
 mod documents;

@@ -1,0 +1,71 @@
+//! What a start takes for the remains of a dead run, and what not.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::{DirBuilderExt, chown};
+use std::process::{Child, Command};
+
+use super::{NOBODY, Who, is_root, run};
+
+/// A process that has a text in its environment; ends with the test.
+struct Marked(Child);
+
+impl Marked {
+    fn start(mark: &str) -> Self {
+        let mut command = Command::new("sleep");
+        Self(command.arg("1000").env("MARK", format!("/dev/shm/{mark}/x")).spawn().unwrap())
+    }
+
+    fn lives(&mut self) -> bool {
+        self.0.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Marked {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+const NAME: &str = "qgis-secrets-01234567890123456789012345678901";
+
+/// Anybody can leave a directory in `/dev/shm`: the begin of a name stands for nobody's processes.
+#[test]
+fn half_a_name_is_nobodys() {
+    for who in Who::all() {
+        let sandbox = who.sandbox();
+        let mut others = Marked::start(NAME);
+        let halves = ["qgis-secrets-", "qgis-secrets-0", &NAME[..NAME.len() - 1]];
+        for half in halves {
+            let path = sandbox.memory().join(half);
+            DirBuilder::new().mode(0o700).create(&path).unwrap();
+            who.own(&path);
+        }
+        run(&sandbox, &[&who.words()], &[], "true").success();
+        assert!(others.lives(), "another run's process was killed");
+        for half in halves {
+            std::fs::remove_dir(sandbox.memory().join(half)).unwrap();
+        }
+    }
+}
+
+/// Root sweeps for every account, but a user's directory stands for that user's processes.
+#[test]
+fn a_directory_stands_for_its_owners_processes() {
+    if !is_root() {
+        super::skipped("it takes root");
+        return;
+    }
+    let sandbox = Who::Root.sandbox();
+    let mut others = Marked::start(NAME);
+    let path = sandbox.memory().join(NAME);
+    DirBuilder::new().mode(0o700).create(&path).unwrap();
+    chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
+    run(&sandbox, &[], &[], "true").success();
+    assert!(others.lives(), "root's process was killed for a user's directory");
+    assert!(!path.exists());
+
+    DirBuilder::new().mode(0o700).create(&path).unwrap();
+    run(&sandbox, &[], &[], "true").success();
+    assert!(!others.lives(), "what a dead run left lives");
+}
