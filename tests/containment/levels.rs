@@ -157,6 +157,9 @@ fn the_job_reaches_neither_the_store_nor_its_runner() {
              unshare --user --mount --map-root-user sh -c '
                  umount {0} && cat {0}/store.key && echo uncovered'
              mv {0} {0}-moved && cat {0}-moved/store.key && echo moved
+             for process in /proc/[0-9]*; do
+                 cat $process/root{0}/store.key && echo \"by the eyes of $process\"
+             done
              kill -KILL $PPID; echo alive",
             directory.display()
         );
@@ -165,6 +168,13 @@ fn the_job_reaches_neither_the_store_nor_its_runner() {
             let ended = run(&sandbox, &[&who.words()], &options, &script).success();
             assert_eq!(ended.stdout, "alive\n", "{who:?}, {level}");
             assert!(sandbox.key().exists(), "{who:?}, {level}: the key is gone");
+        }
+        // Namespaces need no Landlock for that.
+        for level in &LEVELS[..2] {
+            let options = ["--containment", level];
+            let before: [&[&str]; 2] = [&who.words(), &refusing("landlock")];
+            let ended = run(&sandbox, &before, &options, &script).success();
+            assert_eq!(ended.stdout, "alive\n", "{who:?}, {level}");
         }
     }
 }

@@ -27,15 +27,19 @@ impl Drop for Marked {
     }
 }
 
-const NAME: &str = "qgis-secrets-01234567890123456789012345678901";
+/// The name of a workspace of this test's own: `number` tells the tests apart.
+fn name(number: u32) -> String {
+    format!("qgis-secrets-{number:016x}{:016x}", std::process::id())
+}
 
 /// Anybody can leave a directory in `/dev/shm`: the begin of a name stands for nobody's processes.
 #[test]
 fn half_a_name_is_nobodys() {
     for who in Who::all() {
         let sandbox = who.sandbox();
-        let mut others = Marked::start(NAME);
-        let halves = ["qgis-secrets-", "qgis-secrets-0", &NAME[..NAME.len() - 1]];
+        let name = name(1);
+        let mut others = Marked::start(&name);
+        let halves = ["qgis-secrets-", "qgis-secrets-0", &name[..name.len() - 1]];
         for half in halves {
             let path = sandbox.memory().join(half);
             DirBuilder::new().mode(0o700).create(&path).unwrap();
@@ -57,8 +61,9 @@ fn a_directory_stands_for_its_owners_processes() {
         return;
     }
     let sandbox = Who::Root.sandbox();
-    let mut others = Marked::start(NAME);
-    let path = sandbox.memory().join(NAME);
+    let name = name(2);
+    let mut others = Marked::start(&name);
+    let path = sandbox.memory().join(&name);
     DirBuilder::new().mode(0o700).create(&path).unwrap();
     chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
     run(&sandbox, &[], &[], "true").success();
