@@ -225,7 +225,7 @@ impl Entrance {
                     return Ok(ControlFlow::Continue(self));
                 }
                 // The kernel let go of it only after the last process of the namespace.
-                let receipt = guarded.by_signal().then(Receipt::by_kernel);
+                let receipt = (!self.notes.told()).then(Receipt::by_kernel);
                 Ok(ControlFlow::Break(Side::outer(guarded, &self.notes, receipt, &oom)))
             }
         }
@@ -281,7 +281,7 @@ impl Entrance {
                 let oom = OomWatch::begin();
                 let guarded = guard::guard(inner, &mut self.told).map_err(system("waiting"))?;
                 drop(held);
-                let receipt = guarded.by_signal().then(|| {
+                let receipt = (!self.notes.told()).then(|| {
                     let ended = tree.end_orphans();
                     let wiped = workspace.map(Workspace::wipe_for_another);
                     let nothing = |_| Receipt { by: Wiper::Outer, ..Receipt::of_nothing() };
@@ -295,8 +295,9 @@ impl Entrance {
 
 impl Side {
     fn outer(guarded: Guarded, notes: &Notes, receipt: Option<Receipt>, oom: &OomWatch) -> Self {
-        // One that ended by itself has told the world already.
-        let notes = if guarded.by_signal() { notes.read().unwrap_or_default() } else { vec![] };
+        // One that has told the world has left nothing to do.
+        let told = notes.told() && !guarded.by_signal();
+        let notes = if told { vec![Note::Told] } else { notes.read().unwrap_or_default() };
         let out_of_memory = guarded.exit == Exit::Signal(libc::SIGKILL) && oom.killed_since();
         Self::Outer(Aftermath { guarded, notes, receipt, out_of_memory })
     }

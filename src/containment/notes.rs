@@ -55,6 +55,15 @@ impl Notes {
         Ok(self.0.read_at(&mut begin, 0)? == REFUSED.len() && begin == *REFUSED)
     }
 
+    /// Whether the last one says that all is told.
+    pub fn told(&self) -> bool {
+        const TOLD: &[u8] = b"\"told\"\n";
+        let mut end = [0; TOLD.len()];
+        let length = self.0.metadata().map_or(0, |file| file.len());
+        let at = length.saturating_sub(TOLD.len() as u64);
+        self.0.read_at(&mut end, at).is_ok_and(|read| read == TOLD.len()) && end == *TOLD
+    }
+
     /// All that are whole, in order.
     pub fn read(&self) -> io::Result<Vec<Note>> {
         let mut file = &self.0;
@@ -86,7 +95,9 @@ mod tests {
         (&notes.0).write_all(b"\"tol").unwrap();
         assert!(notes.refused().unwrap());
         assert_eq!(notes.read().unwrap(), [Note::Refused("a new /proc".into(), 1), report]);
+        assert!(!notes.told());
         notes.clear().unwrap();
+        assert!(!notes.told());
         assert_eq!(notes.read().unwrap(), []);
         notes.add_report(&serde_json::json!({"event": "ended"})).unwrap();
         assert!(!notes.refused().unwrap());

@@ -3,6 +3,8 @@
 //! Invariant: a run whose inner process was killed has a report all the same, with what was known
 //! of it; one that has been reported is not reported again.
 
+use nix::libc;
+
 use super::Ended;
 use crate::containment::{Aftermath, Note, Notes};
 use crate::error::{Error, run_exit_code};
@@ -24,11 +26,16 @@ impl Mirrored {
     /// From what the inner process told before its end.
     pub fn of(settings: &Settings, aftermath: Aftermath) -> Self {
         let Aftermath { guarded, notes, receipt, out_of_memory } = aftermath;
-        let signal = match guarded.exit {
-            Exit::Code(_) => return Self::Inner(guarded.exit_code()),
-            Exit::Signal(signal) => signal,
-        };
         let told = notes.contains(&Note::Told);
+        let (error, signal) = match guarded.exit {
+            Exit::Code(_) if told => return Self::Inner(guarded.exit_code()),
+            // It panicked: its job was killed with it.
+            Exit::Code(code) => {
+                let early = format!("the inner process ended early, with exit code {code}");
+                (Error::Setup(early), libc::SIGKILL)
+            }
+            Exit::Signal(signal) => (Error::InnerKilled(signal), signal),
+        };
         let report = notes.into_iter().rev().find_map(|note| match note {
             Note::Report(report) => serde_json::from_value::<Report>(report).ok(),
             Note::Refused(..) | Note::Told => None,
@@ -42,7 +49,6 @@ impl Mirrored {
             }
             unfinished => {
                 let mut report = unfinished.unwrap_or_else(|| Report::begin("embedded"));
-                let error = Error::InnerKilled(signal);
                 // Containment is known from when the job is about to start.
                 let outcome = if report.containment.is_none() {
                     Outcome::NotStarted { reason: error.kind().into(), message: error.to_string() }
