@@ -89,3 +89,28 @@ fn a_disk_only_where_it_is_allowed() {
     assert!(!workspace.on_memory());
     assert!(workspace.wipe().verified);
 }
+
+/// Who watches a machine may open what is in `/proc/PID/fd`, for a moment.
+#[test]
+fn a_file_that_another_holds_is_left_until_he_lets_go() {
+    // It takes root to make one.
+    let Ok((tmpfs, _)) = crate::sys::view::new_tmpfs() else { return };
+    let mut workspace = Workspace::in_private(tmpfs, Path::new("/dev/shm")).unwrap();
+    workspace.write(&"[a]\nhost=b\n".into()).unwrap();
+    let held = File::open(workspace.own_path.join("pg_service.conf")).unwrap();
+    let holder = std::thread::spawn(move || {
+        while held.metadata().unwrap().nlink() > 0 {
+            std::thread::yield_now();
+        }
+    });
+    let receipt = workspace.wipe();
+    holder.join().unwrap();
+    assert_eq!(receipt.problem, None);
+
+    let (tmpfs, _) = crate::sys::view::new_tmpfs().unwrap();
+    let workspace = Workspace::in_private(tmpfs, Path::new("/dev/shm")).unwrap();
+    let held = File::open(workspace.own_path.join("pg_service.conf")).unwrap();
+    let problem = workspace.wipe().problem.unwrap();
+    assert!(problem.ends_with("files are left in its tmpfs"), "{problem}");
+    drop(held);
+}
