@@ -14,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::CloneFlags;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
-use nix::unistd::{Gid, Uid, getegid, geteuid, pipe2, setsid};
+use nix::unistd::{getegid, geteuid, pipe2, setsid};
 
 use super::account::{self, Account, UnknownAccount};
 use super::guard::{self, Guarded};
@@ -191,7 +191,13 @@ struct Entrance {
 impl Entrance {
     /// Goes on where it was refused.
     fn namespaces(mut self, user: bool) -> Result<ControlFlow<Side, Self>, ContainmentError> {
-        let who = user.then(|| (geteuid(), getegid()));
+        // Before a new user namespace makes everybody nobody.
+        let (uid, gid) = (geteuid(), getegid());
+        let wish = Wish {
+            user: user.then_some((uid, gid)),
+            require: self.require,
+            as_root: self.account.as_ref().map_or(uid.as_raw(), |account| account.uid) == 0,
+        };
         let mut flags = CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWIPC;
         // Only in a mount namespace of its own may a user namespace mount. The job gets another.
         flags.set(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS, user);
@@ -203,7 +209,7 @@ impl Entrance {
             }
             Ok(Copy::Inner) => {
                 drop(held);
-                self.inner(lifeline, who).map(ControlFlow::Break)
+                self.inner(lifeline, wish).map(ControlFlow::Break)
             }
             Ok(Copy::Outer(inner)) => {
                 drop(lifeline);
@@ -231,15 +237,13 @@ impl Entrance {
         }
     }
 
-    fn inner(self, lifeline: OwnedFd, who: Option<(Uid, Gid)>) -> Result<Side, ContainmentError> {
+    fn inner(self, lifeline: OwnedFd, wish: Wish) -> Result<Side, ContainmentError> {
         // A session of its own: what the terminal signals comes through the outer process, once.
         setsid().map_err(system("a session"))?;
         prctl::set_pdeathsig(Signal::SIGKILL).map_err(system("PR_SET_PDEATHSIG"))?;
         if has_ended(&lifeline) {
             return Ok(Side::Superfluous);
         }
-        let as_root = self.account.as_ref().map_or(geteuid().as_raw(), |account| account.uid) == 0;
-        let wish = Wish { user: who, require: self.require, as_root };
         let furnished = match namespace::furnish(wish, &self.places.candidates) {
             Ok(furnished) => furnished,
             Err(Refusal { step, errno }) => {
@@ -249,7 +253,7 @@ impl Entrance {
             }
         };
         privileges::close_to_others().map_err(system("PR_SET_DUMPABLE"))?;
-        if who.is_some() {
+        if wish.user.is_some() {
             privileges::only_to_furnish().map_err(system("capabilities"))?;
         }
         let Furnished { level, refused, memory, mount_point, never_swapped, changes } = furnished;

@@ -58,7 +58,7 @@ pub fn may_mount() -> bool {
 /// with `no_new_privs`.
 pub fn may_be_refused_more() -> bool {
     let filtered =
-        thread::secure_computing_mode().map_or(true, |mode| mode != SecureComputingMode::Disabled);
+        !thread::secure_computing_mode().is_ok_and(|mode| mode == SecureComputingMode::Disabled);
     let profile = std::fs::read("/proc/self/attr/current").unwrap_or_default();
     let unconfined = b"unconfined";
     filtered

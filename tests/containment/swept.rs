@@ -2,17 +2,19 @@
 
 use std::fs::DirBuilder;
 use std::os::unix::fs::{DirBuilderExt, chown};
+use std::path::Path;
 use std::process::{Child, Command};
 
 use super::{NOBODY, Who, is_root, run};
 
-/// A process that has a text in its environment; ends with the test.
+/// A process whose service file is in a directory; ends with the test.
 struct Marked(Child);
 
 impl Marked {
-    fn start(mark: &str) -> Self {
+    fn start(workspace: &Path) -> Self {
         let mut command = Command::new("sleep");
-        Self(command.arg("1000").env("MARK", format!("/dev/shm/{mark}/x")).spawn().unwrap())
+        command.arg("1000").env("PGSERVICEFILE", workspace.join("pg_service.conf"));
+        Self(command.spawn().unwrap())
     }
 
     fn lives(&mut self) -> bool {
@@ -38,7 +40,7 @@ fn half_a_name_is_nobodys() {
     for who in Who::all() {
         let sandbox = who.sandbox();
         let name = name(1);
-        let mut others = Marked::start(&name);
+        let mut others = Marked::start(&sandbox.memory().join(&name));
         let halves = ["qgis-secrets-", "qgis-secrets-0", &name[..name.len() - 1]];
         for half in halves {
             let path = sandbox.memory().join(half);
@@ -62,8 +64,8 @@ fn a_directory_stands_for_its_owners_processes() {
     }
     let sandbox = Who::Root.sandbox();
     let name = name(2);
-    let mut others = Marked::start(&name);
     let path = sandbox.memory().join(&name);
+    let mut others = Marked::start(&path);
     DirBuilder::new().mode(0o700).create(&path).unwrap();
     chown(&path, Some(NOBODY), Some(NOBODY)).unwrap();
     run(&sandbox, &[], &[], "true").success();

@@ -106,7 +106,7 @@ fn a_planted_directory_ends_nobody() {
         until("the job stands", || {
             fs::read_to_string(&out).is_ok_and(|text| text.contains("started=1\n"))
         });
-        let planted = jail.sandbox.memory().join("qgis-secrets-");
+        let planted = jail.sandbox.memory().join(format!("qgis-secrets-{}", "0".repeat(32)));
         fs::create_dir(&planted).unwrap();
         // With another's file in it, which a sweep by root could empty.
         let victim = jail.sandbox.write("victim", "kept");

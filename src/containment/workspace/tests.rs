@@ -111,6 +111,6 @@ fn a_file_that_another_holds_is_left_until_he_lets_go() {
     let workspace = Workspace::in_private(tmpfs, Path::new("/dev/shm")).unwrap();
     let held = File::open(workspace.own_path.join("pg_service.conf")).unwrap();
     let problem = workspace.wipe().problem.unwrap();
-    assert!(problem.ends_with("files are left in its tmpfs"), "{problem}");
+    assert!(problem.ends_with("files of its tmpfs are held by somebody"), "{problem}");
     drop(held);
 }
