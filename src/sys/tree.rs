@@ -212,6 +212,10 @@ fn marked(mark: &[u8], owner: u32) -> Vec<(Pid, OwnedFd)> {
 /// Kills everything in the namespace but the caller, its first process, and reaps it: kill(2), -1.
 fn end_namespace(leader: Pid) -> Ended {
     reap_ended(leader);
+    // What had ended by itself, by somebody's SIGKILL too, is no survivor.
+    while let Look::Ended(pid, _) = look() {
+        reap_ended(pid);
+    }
     // ESRCH: there is nobody.
     let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
     let mut killed = 0;
@@ -219,7 +223,6 @@ fn end_namespace(leader: Pid) -> Ended {
     loop {
         match look() {
             Look::Ended(pid, exit) => {
-                // What had ended by itself is no survivor.
                 killed += u32::from(exit == Exit::Signal(libc::SIGKILL));
                 reap_ended(pid);
             }

@@ -73,6 +73,7 @@ fn orphans_are_reaped_and_exits_mirrored() {
             let sandbox = Who::Root.sandbox();
             start(&sandbox, level, &format!("{reaped}\n{last}")).end().fails(code);
             assert_eq!(report(&sandbox)["wipe"]["verified"], true, "{level}");
+            assert_eq!(report(&sandbox)["wipe"]["processes_killed"], 0, "{level}");
         }
     }
 }
