@@ -80,6 +80,10 @@ test: deps ## Checks format, lints and documentation, and runs all tests
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --locked
 	$(CARGO) test --locked
 
+.PHONY: test-kill
+test-kill: deps ## Kills runs at every system call, and looks for what remains
+	QGIS_SECRETS_TEST_KILLS=1000 $(CARGO) test --locked --test suite -- --nocapture killing::
+
 # The sysroot and Cargo's folder are looked up here: sudo changes PATH and HOME.
 .PHONY: test-image
 test-image: image-deps ## Builds the Dockerfile without a registry, and tests the image (root or sudo)

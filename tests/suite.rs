@@ -9,6 +9,7 @@
 //! - `documents`: the documents and the code say the same
 //! - `durability`: SIGKILL at any instant leaves the store whole
 //! - `hostile`: what a job cannot do in each level of containment, and what it can
+//! - `killing`: nothing remains of a run that is killed, wherever and by whatever
 //! - `layers`: which module may import which, and which file may do what
 //! - `running`: environment, exit codes, signals, limits, reports
 //! - `secrets`: adding, listing, removing, importing, explaining
@@ -28,6 +29,7 @@ mod differential;
 mod documents;
 mod durability;
 mod hostile;
+mod killing;
 mod layers;
 mod running;
 mod secrets;

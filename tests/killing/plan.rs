@@ -1,0 +1,232 @@
+//! Which run is killed where: as whom, at which level, at which point, by what.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use nix::unistd::Uid;
+
+use super::ground::Ground;
+use super::subject::Subject;
+use super::tracer::{Ancestry, Boundary, Next, Phase, Point};
+
+/// How the run is contained.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Level {
+    Namespace,
+    SharedProc,
+    Process,
+}
+
+/// Who starts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Account {
+    /// The one that the tests run as.
+    Own,
+    /// An ordinary one, from a test that runs as root.
+    Ordinary,
+}
+
+/// Who is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Victim {
+    Outer,
+    Inner,
+    Both,
+    Leader,
+}
+
+/// What befalls the victim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    Signal(Signal),
+    /// A wild jump.
+    Crash,
+}
+
+/// When.
+#[derive(Clone, Debug)]
+pub(super) enum When {
+    /// At the end of a system call.
+    Boundary(Boundary),
+    /// So long after the leader's exec.
+    After(Duration),
+}
+
+/// One kill.
+#[derive(Clone, Debug)]
+pub(super) struct Case {
+    pub(super) account: Account,
+    pub(super) shape: Arc<Shape>,
+    pub(super) level: Level,
+    pub(super) when: When,
+    pub(super) victim: Victim,
+    pub(super) cause: Cause,
+    /// By a descriptor instead of `exec`; the next run instead of `sweep` clears a double kill.
+    pub(super) other_way: bool,
+}
+
+/// What an untouched run does.
+#[derive(Debug)]
+pub(super) struct Shape {
+    pub(super) leader: Ancestry,
+    /// How many system calls each process makes in each phase.
+    calls: BTreeMap<(Phase, Ancestry), usize>,
+    /// From the leader's exec until the job stands.
+    ready: Duration,
+}
+
+impl Shape {
+    /// Watches a run from its start to its end.
+    pub(super) fn record(ground: &Arc<Ground>, account: Account, level: Level) -> Self {
+        let subject = Subject::new(ground, account, level);
+        let mut calls: BTreeMap<(Phase, Ancestry), usize> = BTreeMap::new();
+        let (mut leader, mut executed, mut ending) = (None, None, None);
+        let going = subject.follow(&subject.run(false, &[]), |trace, point| {
+            match point {
+                Point::LeaderExecuted => {
+                    leader = leader.take().or(trace.leader().cloned());
+                    executed = executed.or(Some(Instant::now()));
+                }
+                Point::Boundary(boundary, _) => {
+                    if boundary.phase == Phase::Wipe {
+                        ending = ending.or(Some(Instant::now()));
+                    }
+                    calls.insert((boundary.phase, boundary.process.clone()), boundary.calls);
+                }
+            }
+            Next::GoOn
+        });
+        let ended = going.finish().unwrap();
+        assert_eq!(ended.code, 0, "an untouched run fails: {}{}", ended.stdout, ended.stderr);
+        let leader = leader.expect("the leader was seen").1;
+        let ready = ending.expect("a wipe was seen") - executed.expect("it was executed");
+        // Those aside, such as one that only tries something out, have no part in it.
+        calls.retain(|(phase, process), _| *phase != Phase::Running && leader.starts_with(process));
+        Self { leader, calls, ready }
+    }
+
+    /// The process that starts the leader.
+    pub(super) fn inner(&self) -> &[usize] {
+        self.leader.split_last().map_or(&[], |(_, inner)| inner)
+    }
+
+    /// All boundaries, by process.
+    pub(super) fn summary(&self) -> String {
+        let parts: Vec<String> = self
+            .calls
+            .iter()
+            .map(|((phase, process), calls)| format!("{phase} of {process:?}: {calls}"))
+            .collect();
+        format!(
+            "system calls: {}; {} ms until the job stands",
+            parts.join(", "),
+            self.ready.as_millis()
+        )
+    }
+
+    /// As many points as asked for, spread evenly: over the processes and phases first.
+    fn points(&self, count: usize) -> Vec<When> {
+        let parts = self.calls.len() + 1;
+        let share = |part: usize| count * (part + 1) / parts - count * part / parts;
+        let mut points = Vec::new();
+        for (part, ((phase, process), calls)) in self.calls.iter().enumerate() {
+            let count = share(part);
+            points.extend((0..count).map(|i| {
+                let calls = 1 + (2 * i + 1) * calls / (2 * count);
+                let process = process.clone();
+                When::Boundary(Boundary { phase: *phase, process, calls })
+            }));
+        }
+        let count = share(parts - 1);
+        let most = self.ready.as_micros() * 5 / 4;
+        points.extend((0..count).map(|i| {
+            let micros = most * (2 * i as u128 + 1) / (2 * count as u128);
+            When::After(Duration::from_micros(micros.try_into().unwrap()))
+        }));
+        points
+    }
+}
+
+/// The levels and accounts to be tried.
+pub(super) fn surroundings() -> Vec<(Account, Level)> {
+    let accounts: &[Account] = if Uid::effective().is_root() {
+        &[Account::Own, Account::Ordinary]
+    } else {
+        &[Account::Own]
+    };
+    let levels = [Level::Namespace, Level::SharedProc, Level::Process];
+    accounts.iter().flat_map(|account| levels.map(|level| (*account, level))).collect()
+}
+
+/// Kills at as many points, the victims and causes in turn.
+pub(super) fn cases(
+    (account, level): (Account, Level),
+    shape: &Arc<Shape>,
+    count: usize,
+    fates: &[(Victim, Cause)],
+) -> Vec<Case> {
+    let points = shape.points(count).into_iter().enumerate();
+    points
+        .map(|(i, when)| {
+            let (victim, cause) = fates[i % fates.len()];
+            let other_way = i / fates.len() % 2 == 1;
+            let shape = Arc::clone(shape);
+            Case { account, shape, level, when, victim, cause, other_way }
+        })
+        .collect()
+}
+
+impl Level {
+    /// As `--containment` has it.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Namespace => "namespace",
+            Self::SharedProc => "namespace-shared-proc",
+            Self::Process => "process",
+        }
+    }
+}
+
+impl Case {
+    pub(super) fn phase(&self) -> Phase {
+        match &self.when {
+            When::Boundary(boundary) => boundary.phase,
+            When::After(_) => Phase::Running,
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::StartUp => "start-up",
+            Self::Running => "running",
+            Self::Wipe => "wipe",
+        })
+    }
+}
+
+impl fmt::Display for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Own => write!(f, "uid {}", Uid::effective()),
+            Self::Ordinary => write!(f, "uid 65534"),
+        }
+    }
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { account, level, victim, cause, .. } = self;
+        write!(f, "{} as {account}, {cause:?} to {victim:?} ", level.word())?;
+        match &self.when {
+            When::Boundary(Boundary { phase, process, calls }) => {
+                write!(f, "after system call {calls} of process {process:?}, {phase}")
+            }
+            When::After(after) => write!(f, "{} us after the leader's exec", after.as_micros()),
+        }
+    }
+}
