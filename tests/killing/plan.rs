@@ -74,6 +74,8 @@ pub(super) struct Shape {
     pub(super) leader: Ancestry,
     /// How many system calls each process makes in each phase.
     calls: BTreeMap<(Phase, Ancestry), usize>,
+    /// Where processes are made, and what they do first: there a run is most easily torn apart.
+    edges: Vec<Boundary>,
     /// From the leader's exec until the job stands.
     ready: Duration,
 }
@@ -84,13 +86,18 @@ impl Shape {
         let subject = Subject::new(ground, account, level);
         let mut calls: BTreeMap<(Phase, Ancestry), usize> = BTreeMap::new();
         let (mut leader, mut executed, mut ending) = (None, None, None);
+        let mut edges = Vec::new();
         let going = subject.follow(&subject.run(false, &[]), |trace, point| {
             match point {
                 Point::LeaderExecuted => {
                     leader = leader.take().or(trace.leader().cloned());
                     executed = executed.or(Some(Instant::now()));
                 }
+                Point::Made(boundary) => edges.push(boundary.clone()),
                 Point::Boundary(boundary, _) => {
+                    if boundary.calls <= 3 && !boundary.process.is_empty() {
+                        edges.push(boundary.clone());
+                    }
                     if boundary.phase == Phase::Wipe {
                         ending = ending.or(Some(Instant::now()));
                     }
@@ -103,9 +110,9 @@ impl Shape {
         assert_eq!(ended.code, 0, "an untouched run fails: {}{}", ended.stdout, ended.stderr);
         let leader = leader.expect("the leader was seen").1;
         let ready = ending.expect("a wipe was seen") - executed.expect("it was executed");
-        // Those aside, such as one that only tries something out, have no part in it.
-        calls.retain(|(phase, process), _| *phase != Phase::Running && leader.starts_with(process));
-        Self { leader, calls, ready }
+        calls.retain(|(phase, _), _| *phase != Phase::Running);
+        edges.retain(|edge| edge.phase == Phase::StartUp);
+        Self { leader, calls, edges, ready }
     }
 
     /// The process that starts the leader.
@@ -127,25 +134,29 @@ impl Shape {
         )
     }
 
-    /// As many points as asked for, spread evenly: over the processes and phases first.
+    /// As many points as asked for, spread evenly: over the processes and phases first, the first
+    /// and the last call of each included.
     fn points(&self, count: usize) -> Vec<When> {
-        let parts = self.calls.len() + 1;
+        let parts = self.calls.len() + 2;
         let share = |part: usize| count * (part + 1) / parts - count * part / parts;
+        let spread = |count: usize, over: usize| {
+            (0..count).map(move |i| i * (over - 1) / count.saturating_sub(1).max(1))
+        };
         let mut points = Vec::new();
+        points.extend(
+            spread(share(0), self.edges.len()).map(|i| When::Boundary(self.edges[i].clone())),
+        );
         for (part, ((phase, process), calls)) in self.calls.iter().enumerate() {
-            let count = share(part);
-            points.extend((0..count).map(|i| {
-                let calls = 1 + (2 * i + 1) * calls / (2 * count);
+            points.extend(spread(share(part + 1), *calls).map(|i| {
                 let process = process.clone();
-                When::Boundary(Boundary { phase: *phase, process, calls })
+                When::Boundary(Boundary { phase: *phase, process, calls: i + 1 })
             }));
         }
-        let count = share(parts - 1);
-        let most = self.ready.as_micros() * 5 / 4;
-        points.extend((0..count).map(|i| {
-            let micros = most * (2 * i as u128 + 1) / (2 * count as u128);
-            When::After(Duration::from_micros(micros.try_into().unwrap()))
-        }));
+        let most = usize::try_from(self.ready.as_micros()).unwrap() * 5 / 4;
+        points.extend(
+            spread(share(parts - 1), most)
+                .map(|micros| When::After(Duration::from_micros(micros.try_into().unwrap()))),
+        );
         points
     }
 }

@@ -216,7 +216,9 @@ impl Subject {
         let all = processes::all();
         let marks = self.marks.lock().unwrap();
         let own = marks.own(&all);
-        let files = self.search.find(&all, &own);
+        let mut files = self.search.find(&all, &own);
+        // Without a value in it, too.
+        files.extend(self.sandbox.left_behind().iter().map(|left| left.display().to_string()));
         let remains = Remains { files, processes: own.iter().map(ToString::to_string).collect() };
         self.clean.store(remains.is_clean(), Ordering::SeqCst);
         remains

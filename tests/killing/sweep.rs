@@ -142,8 +142,13 @@ fn strike(subject: &Subject, case: &Case, cast: &Cast, standing: Option<Pid>) ->
         Victim::Inner if hit(cast.inner) => Victim::Inner,
         Victim::Leader if hit(cast.leader) => Victim::Leader,
         Victim::Both => {
-            let outer = hit(Some(cast.outer));
-            let inner = cast.inner != Some(cast.outer) && hit(cast.inner);
+            let inner = cast.inner.filter(|inner| *inner != cast.outer);
+            let (outer, inner) = if case.other_way {
+                let inner = hit(inner);
+                (hit(Some(cast.outer)), inner)
+            } else {
+                (hit(Some(cast.outer)), hit(inner))
+            };
             match (outer, inner) {
                 (true, true) => Victim::Both,
                 (true, false) => Victim::Outer,

@@ -68,6 +68,8 @@ struct Process {
 pub(super) enum Point<'a> {
     /// A system call of the thread is over; it stands still.
     Boundary(&'a Boundary, Pid),
+    /// A process was made, in the call that ends at this boundary.
+    Made(&'a Boundary),
     /// The leader has executed its program; it is let go, the others still run.
     LeaderExecuted,
 }
@@ -176,8 +178,12 @@ impl<'a> Trace<'a> {
                 }
             }
             WaitStatus::PtraceEvent(thread, _, _) => {
-                if let Ok(new) = ptrace::getevent(thread) {
-                    self.made(thread, Pid::from_raw(new.try_into().unwrap()));
+                if let Ok(new) = ptrace::getevent(thread)
+                    && let Some(boundary) =
+                        self.made(thread, Pid::from_raw(new.try_into().unwrap()))
+                    && at(self, Point::Made(&boundary)) == Next::Stop
+                {
+                    return Next::Stop;
                 }
                 go_on(thread, None);
             }
@@ -194,15 +200,19 @@ impl<'a> Trace<'a> {
         Next::GoOn
     }
 
-    /// A process or a thread more.
-    fn made(&mut self, by: Pid, new: Pid) {
+    /// A process or a thread more; says where, if it is a process.
+    fn made(&mut self, by: Pid, new: Pid) -> Option<Boundary> {
+        let phase = self.phase();
         // The shell that becomes the program has no business here.
-        let Some(parent) = self.threads.get(&by).copied() else { return };
+        let parent = self.threads.get(&by).copied()?;
+        let mut boundary = None;
         let group = group(new).unwrap_or(new);
         self.threads.insert(new, group);
         if group == new {
             let parent = self.processes.get_mut(&parent).unwrap();
             parent.forks += 1;
+            let calls = 1 + parent.calls.get(&phase).copied().unwrap_or_default();
+            boundary = Some(Boundary { phase, process: parent.ancestry.clone(), calls });
             let mut ancestry = parent.ancestry.clone();
             ancestry.push(parent.forks);
             self.processes.insert(new, Process { ancestry, ..Process::default() });
@@ -210,6 +220,7 @@ impl<'a> Trace<'a> {
         if self.early.remove(&new) {
             go_on(new, None);
         }
+        boundary
     }
 
     fn executed(&mut self, pid: Pid, at: &mut impl FnMut(&Self, Point<'_>) -> Next) -> Next {
