@@ -68,12 +68,14 @@ pub(super) struct Case {
     pub(super) other_way: bool,
 }
 
+type Living = Vec<Ancestry>;
+
 /// What an untouched run does.
 #[derive(Debug)]
 pub(super) struct Shape {
     pub(super) leader: Ancestry,
-    /// How many system calls each process makes in each phase.
-    calls: BTreeMap<(Phase, Ancestry), usize>,
+    /// The system calls that each process makes in each phase, and who lives then.
+    calls: BTreeMap<(Phase, Ancestry), Vec<Living>>,
     /// Where processes are made, and what they do first: there a run is most easily torn apart.
     edges: Vec<Boundary>,
     /// From the leader's exec until the job stands.
@@ -84,7 +86,7 @@ impl Shape {
     /// Watches a run from its start to its end.
     pub(super) fn record(ground: &Arc<Ground>, account: Account, level: Level) -> Self {
         let subject = Subject::new(ground, account, level);
-        let mut calls: BTreeMap<(Phase, Ancestry), usize> = BTreeMap::new();
+        let mut calls: BTreeMap<(Phase, Ancestry), Vec<Living>> = BTreeMap::new();
         let (mut leader, mut executed, mut ending) = (None, None, None);
         let mut edges = Vec::new();
         let going = subject.follow(&subject.run(false, &[]), |trace, point| {
@@ -101,7 +103,8 @@ impl Shape {
                     if boundary.phase == Phase::Wipe {
                         ending = ending.or(Some(Instant::now()));
                     }
-                    calls.insert((boundary.phase, boundary.process.clone()), boundary.calls);
+                    let of = (boundary.phase, boundary.process.clone());
+                    calls.entry(of).or_default().push(trace.living().cloned().collect());
                 }
             }
             Next::GoOn
@@ -125,7 +128,7 @@ impl Shape {
         let parts: Vec<String> = self
             .calls
             .iter()
-            .map(|((phase, process), calls)| format!("{phase} of {process:?}: {calls}"))
+            .map(|((phase, process), calls)| format!("{phase} of {process:?}: {}", calls.len()))
             .collect();
         format!(
             "system calls: {}; {} ms until the job stands",
@@ -147,7 +150,7 @@ impl Shape {
             spread(share(0), self.edges.len()).map(|i| When::Boundary(self.edges[i].clone())),
         );
         for (part, ((phase, process), calls)) in self.calls.iter().enumerate() {
-            points.extend(spread(share(part + 1), *calls).map(|i| {
+            points.extend(spread(share(part + 1), calls.len()).map(|i| {
                 let process = process.clone();
                 When::Boundary(Boundary { phase: *phase, process, calls: i + 1 })
             }));
@@ -158,6 +161,22 @@ impl Shape {
                 .map(|micros| When::After(Duration::from_micros(micros.try_into().unwrap()))),
         );
         points
+    }
+}
+
+impl Shape {
+    /// Whether there is such a victim at that point.
+    fn has(&self, when: &When, victim: Victim) -> bool {
+        let When::Boundary(Boundary { phase, process, calls }) = when else { return true };
+        let living = self.calls.get(&(*phase, process.clone())).and_then(|all| all.get(calls - 1));
+        let lives =
+            |who: &[usize]| living.is_some_and(|living| living.iter().any(|one| one == who));
+        match victim {
+            Victim::Outer => lives(&[]),
+            Victim::Inner => lives(self.inner()),
+            Victim::Both => lives(&[]) && lives(self.inner()),
+            Victim::Leader => lives(&self.leader),
+        }
     }
 }
 
@@ -179,15 +198,17 @@ pub(super) fn cases(
     count: usize,
     fates: &[(Victim, Cause)],
 ) -> Vec<Case> {
-    let points = shape.points(count).into_iter().enumerate();
-    points
-        .map(|(i, when)| {
-            let (victim, cause) = fates[i % fates.len()];
-            let other_way = i / fates.len() % 2 == 1;
-            let shape = Arc::clone(shape);
-            Case { account, shape, level, when, victim, cause, other_way }
-        })
-        .collect()
+    let mut cases: Vec<Case> = Vec::new();
+    for when in shape.points(count) {
+        let possible: Vec<_> =
+            fates.iter().filter(|(victim, _)| shape.has(&when, *victim)).collect();
+        let turn = cases.len();
+        let (victim, cause) = *possible[turn % possible.len()];
+        let other_way = turn / possible.len() % 2 == 1;
+        let shape = Arc::clone(shape);
+        cases.push(Case { account, shape, level, when, victim, cause, other_way });
+    }
+    cases
 }
 
 impl Level {

@@ -26,6 +26,8 @@ const WORKERS: usize = 2;
 #[derive(Clone, Copy, Debug)]
 struct Struck {
     victim: Victim,
+    /// Whether neither half of the runner is left.
+    alone: bool,
     at: Instant,
 }
 
@@ -133,7 +135,8 @@ fn strike(subject: &Subject, case: &Case, cast: &Cast, standing: Option<Pid>) ->
                 pid if pid == cast.leader => Victim::Leader,
                 _ => Victim::Outer,
             };
-            return crashed.then(|| Struck { victim, at: Instant::now() });
+            let alone = victim == Victim::Outer && inner.is_none();
+            return crashed.then(|| Struck { victim, alone, at: Instant::now() });
         }
     };
     let hit =
@@ -159,14 +162,19 @@ fn strike(subject: &Subject, case: &Case, cast: &Cast, standing: Option<Pid>) ->
         _ if hit(Some(cast.outer)) => Victim::Outer,
         _ => return None,
     };
-    Some(Struck { victim, at: Instant::now() })
+    let alone = match victim {
+        Victim::Both => true,
+        Victim::Outer => !cast.inner.is_some_and(|inner| subject.is_own(inner)),
+        Victim::Inner | Victim::Leader => false,
+    };
+    Some(Struck { victim, alone, at: Instant::now() })
 }
 
 /// What remains, and how long it takes until nothing does.
 fn aftermath(subject: &Subject, case: &Case, struck: Struck, row: &mut Row) {
     let killed = matches!(case.cause, Cause::Crash | Cause::Signal(Signal::SIGKILL));
     let mut since = struck.at;
-    if case.level == Level::Process && killed && struck.victim == Victim::Both {
+    if case.level == Level::Process && killed && struck.alone {
         // Nobody is left who could do anything: the next start does.
         let before = subject.remains();
         row.left_to_next = before.files.len() + before.processes.len();

@@ -119,6 +119,11 @@ impl<'a> Trace<'a> {
         }
     }
 
+    /// Who lives.
+    pub(super) fn living(&self) -> impl Iterator<Item = &Ancestry> {
+        self.processes.values().map(|process| &process.ancestry)
+    }
+
     /// The process id of the process, if it lives.
     pub(super) fn pid(&self, ancestry: &[usize]) -> Option<Pid> {
         let found = self.processes.iter().find(|(_, process)| process.ancestry == ancestry);
