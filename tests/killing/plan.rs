@@ -139,25 +139,24 @@ impl Shape {
 
     /// As many points as asked for, spread evenly: over the processes and phases first, the first
     /// and the last call of each included.
-    fn points(&self, count: usize) -> Vec<When> {
-        let parts = self.calls.len() + 2;
-        let share = |part: usize| count * (part + 1) / parts - count * part / parts;
+    fn points(&self, count: usize, fates: &[(Victim, Cause)]) -> Vec<When> {
+        let shares = self.shares(count, fates);
         let spread = |count: usize, over: usize| {
             (0..count).map(move |i| i * (over - 1) / count.saturating_sub(1).max(1))
         };
         let mut points = Vec::new();
         points.extend(
-            spread(share(0), self.edges.len()).map(|i| When::Boundary(self.edges[i].clone())),
+            spread(shares[0], self.edges.len()).map(|i| When::Boundary(self.edges[i].clone())),
         );
         for (part, ((phase, process), calls)) in self.calls.iter().enumerate() {
-            points.extend(spread(share(part + 1), calls.len()).map(|i| {
+            points.extend(spread(shares[part + 1], calls.len()).map(|i| {
                 let process = process.clone();
                 When::Boundary(Boundary { phase: *phase, process, calls: i + 1 })
             }));
         }
         let most = usize::try_from(self.ready.as_micros()).unwrap() * 5 / 4;
         points.extend(
-            spread(share(parts - 1), most)
+            spread(shares[shares.len() - 1], most)
                 .map(|micros| When::After(Duration::from_micros(micros.try_into().unwrap()))),
         );
         points
@@ -165,6 +164,31 @@ impl Shape {
 }
 
 impl Shape {
+    /// How many points for the edges, for each process and phase, and for the time in between: as
+    /// equal as can be, but no more than there are points and victims.
+    fn shares(&self, count: usize, fates: &[(Victim, Cause)]) -> Vec<usize> {
+        let possible =
+            |when: When| fates.iter().filter(|(victim, _)| self.has(&when, *victim)).count();
+        let edges = self.edges.iter().cloned().map(When::Boundary).map(possible).sum();
+        let parts = self.calls.iter().map(|((phase, process), calls)| {
+            let at = |calls| Boundary { phase: *phase, process: process.clone(), calls };
+            (1..=calls.len()).map(at).map(When::Boundary).map(possible).sum()
+        });
+        // Who isn't root can't reach into a runner that it doesn't follow, to make it crash.
+        let killed = fates.iter().any(|(_, cause)| *cause != Cause::Crash);
+        let between = if killed || Uid::effective().is_root() { usize::MAX } else { 0 };
+        let limits: Vec<usize> = [edges].into_iter().chain(parts).chain([between]).collect();
+        let mut shares = vec![0; limits.len()];
+        for _ in 0..count {
+            // To whoever has least, and can take more.
+            let takers = (0..shares.len()).filter(|part| shares[*part] < limits[*part]);
+            if let Some(part) = takers.min_by_key(|part| shares[*part]) {
+                shares[part] += 1;
+            }
+        }
+        shares
+    }
+
     /// Whether there is such a victim at that point.
     fn has(&self, when: &When, victim: Victim) -> bool {
         let When::Boundary(Boundary { phase, process, calls }) = when else { return true };
@@ -199,7 +223,7 @@ pub(super) fn cases(
     fates: &[(Victim, Cause)],
 ) -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
-    for when in shape.points(count) {
+    for when in shape.points(count, fates) {
         let possible: Vec<_> =
             fates.iter().filter(|(victim, _)| shape.has(&when, *victim)).collect();
         let turn = cases.len();

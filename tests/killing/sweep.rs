@@ -86,7 +86,10 @@ fn one(ground: &Arc<Ground>, case: &Case) -> Row {
             aftermath(&subject, case, struck, &mut row);
         }
         // The run made fewer calls this time, and ended as it should.
-        None => settle(&subject, subject.until_clean(Instant::now() + AT_ONCE).0, &mut row),
+        None => {
+            subject.end_job();
+            settle(&subject, subject.until_clean(Instant::now() + IN_ORDER).0, &mut row);
+        }
     }
     match going.finish() {
         Err(problem) => row.problems.push(problem),
