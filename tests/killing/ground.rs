@@ -25,6 +25,7 @@ struct Database {
     statements: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
     port: u16,
+    log: PathBuf,
 }
 
 #[derive(Deserialize)]
@@ -56,7 +57,8 @@ impl Ground {
             fs::copy(from, &copy).unwrap();
             open(&copy);
         }
-        Self { files, database: Mutex::new(Database::start()) }
+        let database = Mutex::new(Database::start(files.path().join("log")));
+        Self { files, database }
     }
 
     pub(super) fn program(&self) -> PathBuf {
@@ -76,12 +78,14 @@ impl Ground {
 }
 
 impl Database {
-    fn start() -> Self {
+    fn start(log: PathBuf) -> Self {
+        let mut options = fs::OpenOptions::new();
+        let errors = options.append(true).create(true).open(&log).unwrap();
         let mut child = Command::new("/usr/bin/python3")
             .arg(Path::new(FIXTURES).join("killed_database.py"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(errors)
             .spawn()
             .expect("/usr/bin/python3 is missing: run `make deps`");
         let statements = child.stdin.take();
@@ -89,14 +93,15 @@ impl Database {
         let mut line = String::new();
         answers.read_line(&mut line).unwrap();
         let ready: Ready = serde_json::from_str(&line).expect("PostgreSQL starts");
-        Self { child, statements, answers, port: ready.port }
+        Self { child, statements, answers, port: ready.port, log }
     }
 
     fn execute(&mut self, statement: &str) {
-        writeln!(self.statements.as_mut().unwrap(), "{statement}").unwrap();
+        let asked = writeln!(self.statements.as_mut().unwrap(), "{statement}");
         let mut line = String::new();
         self.answers.read_line(&mut line).unwrap();
-        assert_eq!(line, "\n", "PostgreSQL refuses");
+        let log = || fs::read_to_string(&self.log).unwrap();
+        assert!(asked.is_ok() && line == "\n", "PostgreSQL refuses: {}", log());
     }
 }
 
