@@ -57,7 +57,7 @@ impl Ground {
             fs::copy(from, &copy).unwrap();
             open(&copy);
         }
-        let database = Mutex::new(Database::start(files.path().join("log")));
+        let database = Mutex::new(Database::start(files.path()));
         Self { files, database }
     }
 
@@ -78,11 +78,13 @@ impl Ground {
 }
 
 impl Database {
-    fn start(log: PathBuf) -> Self {
+    fn start(directory: &Path) -> Self {
+        let log = directory.join("log");
         let mut options = fs::OpenOptions::new();
         let errors = options.append(true).create(true).open(&log).unwrap();
         let mut child = Command::new("/usr/bin/python3")
             .arg(Path::new(FIXTURES).join("killed_database.py"))
+            .env("TMPDIR", directory)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(errors)
