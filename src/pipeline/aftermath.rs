@@ -95,3 +95,49 @@ pub(super) fn note_told(notes: Option<&Notes>) {
         tracing::warn!(%error, "the outer process could not be told");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::containment::{Guarded, Receipt};
+    use crate::settings::{Overrides, Settings};
+
+    fn mirrored(exit: Exit, notes: Vec<Note>) -> Mirrored {
+        let home = |name: &str| (name == "HOME").then(|| "/nowhere".into());
+        let settings = Settings::load(&Overrides::default(), home).unwrap();
+        let receipt = Some(Receipt::by_kernel());
+        let guarded = Guarded { exit };
+        Mirrored::of(&settings, Aftermath { guarded, notes, receipt, out_of_memory: false })
+    }
+
+    fn report(end: Option<u8>) -> Note {
+        let mut report = Report::begin("embedded");
+        if let Some(code) = end {
+            report.end(Outcome::Succeeded, code);
+        }
+        Note::Report(serde_json::to_value(report).unwrap())
+    }
+
+    #[track_caller]
+    fn kind(mirrored: Mirrored) -> (Option<&'static str>, u8) {
+        match mirrored {
+            Mirrored::Inner(code) => (None, code),
+            Mirrored::Killed(ended) => (ended.failure.map(|error| error.kind()), ended.exit_code),
+        }
+    }
+
+    #[test]
+    fn what_the_outer_process_makes_of_an_end() {
+        let (killed, panicked) = (Exit::Signal(9), Exit::Code(101));
+        // All told: there is nothing to add, whatever came after.
+        assert_eq!(kind(mirrored(Exit::Code(3), vec![report(Some(3)), Note::Told])), (None, 3));
+        assert!(matches!(mirrored(killed, vec![report(Some(3)), Note::Told]), Mirrored::Inner(3)));
+        // Ended, but not told: the report is delivered as it is.
+        assert_eq!(kind(mirrored(killed, vec![report(None), report(Some(3))])), (None, 3));
+        // Killed on the way.
+        for notes in [vec![], vec![report(None)]] {
+            assert_eq!(kind(mirrored(killed, notes.clone())), (Some("runner_killed"), 137));
+            assert_eq!(kind(mirrored(panicked, notes)), (Some("setup_failed"), 70));
+        }
+    }
+}

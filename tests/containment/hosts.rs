@@ -159,10 +159,9 @@ fn dev_shm_may_be_missing_or_a_link_or_read_only() {
     }
 }
 
-/// Without random numbers the program can't go on. What fails there is the inner process; the outer
-/// one tells of it.
+/// Random numbers come from a system call.
 #[test]
-fn an_inner_process_that_fails_is_told_of() {
+fn a_host_without_random_devices_is_enough() {
     if needs_root() {
         return;
     }
@@ -170,14 +169,9 @@ fn an_inner_process_that_fails_is_told_of() {
     for who in Who::all() {
         let sandbox = who.sandbox();
         let before: [&[&str]; 2] = [&strs(&mounted), &who.words()];
+        // There is no /dev/shm either, which the weakest level needs.
         for level in &LEVELS[..2] {
-            let ended = run(&sandbox, &before, &["--containment", level], PRINT);
-            let ended = ended.error(70, "setup_failed", "ended early, with exit code 101");
-            assert!(!ended.stdout.contains("started"));
-            let report = crate::support::json(&sandbox.path("report.json"));
-            assert_eq!(report["outcome"]["kind"], "not_started", "{report:#}");
-            assert_eq!(report["wipe"]["by"], "kernel");
-            std::fs::remove_file(sandbox.path("report.json")).unwrap();
+            run(&sandbox, &before, &["--containment", level], PRINT).success();
         }
     }
 }

@@ -143,8 +143,6 @@ fn an_outer_process_that_is_killed_takes_the_job_along() {
                 assert_eq!(report["outcome"]["by"], "the end of the outer process");
                 assert_eq!(report["wipe"]["by"], "inner");
                 assert_eq!(report["wipe"]["processes_killed"], 1);
-            } else {
-                assert!(!file.exists(), "{who:?}, {level}: the kernel writes no reports");
             }
             nothing_is_left(&sandbox, &ended);
         }
