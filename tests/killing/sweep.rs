@@ -23,8 +23,8 @@ const IN_ORDER: Duration = Duration::from_secs(10);
 const WORKERS: usize = 2;
 
 /// A kill that took place.
-#[derive(Clone, Copy, Debug)]
 struct Struck {
+    cast: Cast,
     victim: Victim,
     /// Whether neither half of the runner is left.
     alone: bool,
@@ -79,7 +79,7 @@ fn once(ground: &Arc<Ground>, case: &Case) -> Row {
                 && boundary.calls >= wanted.calls =>
         {
             subject.mark(trace.pids());
-            struck = strike(&subject, case, &cast(case, trace), Some(thread));
+            struck = strike(&subject, case, cast(case, trace), Some(thread));
             Next::Stop
         }
         (When::After(_), Point::LeaderExecuted) => {
@@ -94,9 +94,9 @@ fn once(ground: &Arc<Ground>, case: &Case) -> Row {
         while let Some(left) = after.checked_sub(executed.elapsed()) {
             std::thread::park_timeout(left);
         }
-        struck = strike(&subject, case, &cast, None);
+        struck = strike(&subject, case, cast, None);
     }
-    match struck {
+    match &struck {
         Some(struck) => {
             row.victim = Some(struck.victim);
             aftermath(&subject, case, struck, &mut row);
@@ -136,8 +136,15 @@ fn cast(case: &Case, trace: &Trace<'_>) -> Cast {
     }
 }
 
+impl Cast {
+    /// Both halves of the runner.
+    fn runners(&self) -> impl Iterator<Item = Pid> {
+        [self.outer].into_iter().chain(self.inner)
+    }
+}
+
 /// Kills the victim, or the outermost process where there is no such victim at that point.
-fn strike(subject: &Subject, case: &Case, cast: &Cast, standing: Option<Pid>) -> Option<Struck> {
+fn strike(subject: &Subject, case: &Case, cast: Cast, standing: Option<Pid>) -> Option<Struck> {
     let signal = match case.cause {
         Cause::Signal(signal) => signal,
         Cause::Crash => {
@@ -155,7 +162,7 @@ fn strike(subject: &Subject, case: &Case, cast: &Cast, standing: Option<Pid>) ->
                 _ => Victim::Outer,
             };
             let alone = victim == Victim::Outer && inner.is_none();
-            return crashed.then(|| Struck { victim, alone, at: Instant::now() });
+            return crashed.then(|| Struck { cast, victim, alone, at: Instant::now() });
         }
     };
     let hit =
@@ -186,15 +193,19 @@ fn strike(subject: &Subject, case: &Case, cast: &Cast, standing: Option<Pid>) ->
         Victim::Outer => !cast.inner.is_some_and(|inner| subject.is_own(inner)),
         Victim::Inner | Victim::Leader => false,
     };
-    Some(Struck { victim, alone, at: Instant::now() })
+    Some(Struck { cast, victim, alone, at: Instant::now() })
 }
 
 /// What remains, and how long it takes until nothing does.
-fn aftermath(subject: &Subject, case: &Case, struck: Struck, row: &mut Row) {
+fn aftermath(subject: &Subject, case: &Case, struck: &Struck, row: &mut Row) {
     let killed = matches!(case.cause, Cause::Crash | Cause::Signal(Signal::SIGKILL));
     let mut since = struck.at;
     if case.level == Level::Process && killed && struck.alone {
         // Nobody is left who could do anything: the next start does.
+        while struck.cast.runners().any(|pid| subject.is_own(pid)) && since.elapsed() < AT_ONCE {
+            // They hold on to what is theirs until they are gone.
+            std::thread::park_timeout(Duration::from_millis(1));
+        }
         let before = subject.remains();
         row.left_to_next = before.files.len() + before.processes.len();
         since = Instant::now();
