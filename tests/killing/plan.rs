@@ -224,8 +224,12 @@ pub(super) fn cases(
 ) -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
     for when in shape.points(count, fates) {
-        let possible: Vec<_> =
+        let mut possible: Vec<_> =
             fates.iter().filter(|(victim, _)| shape.has(&when, *victim)).collect();
+        if possible.is_empty() {
+            // Then it is the outermost process.
+            possible = fates.iter().collect();
+        }
         let turn = cases.len();
         let (victim, cause) = *possible[turn % possible.len()];
         let other_way = turn / possible.len() % 2 == 1;
