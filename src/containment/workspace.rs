@@ -19,7 +19,7 @@
 use std::ffi::CString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, lchown};
 use std::path::{Path, PathBuf};
@@ -209,6 +209,11 @@ impl Workspace {
     /// Whether the files are in memory only.
     pub fn on_memory(&self) -> bool {
         self.on_memory
+    }
+
+    /// The descriptor that holds the lock.
+    pub fn lock(&self) -> Option<RawFd> {
+        self.directory.as_ref().map(File::as_raw_fd)
     }
 
     /// For `PGSERVICEFILE`.

@@ -78,7 +78,9 @@ pub(super) fn confinement(
         uid,
         landlock: landlock.is_some(),
     };
-    Ok((Confinement { view, ids: account.map(ids), landlock }, containment))
+    // In namespaces nobody asks for it.
+    let sign_of_life = if view.is_none() { workspace.lock() } else { None };
+    Ok((Confinement { view, ids: account.map(ids), landlock, sign_of_life }, containment))
 }
 
 /// What a job could read of what it must not.

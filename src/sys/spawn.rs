@@ -50,6 +50,9 @@ pub struct Confinement {
     pub ids: Option<Ids>,
     /// A ruleset of Landlock.
     pub landlock: Option<OwnedFd>,
+    /// The descriptor that says that the runner lives: a copy in a process that is no runner would
+    /// say so for a dead one.
+    pub sign_of_life: Option<RawFd>,
 }
 
 /// What failed on the way to the program's first instruction.
@@ -184,6 +187,9 @@ unsafe fn prepare(image: &Image<'_>) -> Result<(), Step> {
     let check = |result: c_int| if result == -1 { Err(Step::Prepare) } else { Ok(()) };
     // SAFETY: plain system calls; the structures are initialised before they are passed.
     unsafe {
+        if let Some(descriptor) = image.confinement.sign_of_life {
+            libc::close(descriptor);
+        }
         check(libc::setsid())?;
         for signal in 1..=libc::SIGRTMAX() {
             // KILL, STOP and libc's own signals refuse; that is as it should be.
@@ -195,7 +201,7 @@ unsafe fn prepare(image: &Image<'_>) -> Result<(), Step> {
         if let Some(stdout) = image.stdout {
             check(libc::dup2(stdout, libc::STDOUT_FILENO))?;
         }
-        let Confinement { view, ids, landlock } = image.confinement;
+        let Confinement { view, ids, landlock, .. } = image.confinement;
         if let Some(changes) = view {
             failing(Step::View, view::enter(changes))?;
         }
