@@ -12,6 +12,7 @@ mod killed;
 mod levels;
 mod memory;
 mod nested;
+mod standing;
 mod supervision;
 mod swept;
 mod terminal;

@@ -146,11 +146,10 @@ pub(super) fn protected(settings: &Settings) -> Vec<Protected> {
 fn needed(job: &Job, parent: &[(OsString, OsString)]) -> Vec<Needed> {
     let directory =
         |what, directory: Option<PathBuf>| directory.map(|directory| Needed { what, directory });
-    let working_dir = job.working_dir.clone().or_else(|| std::env::current_dir().ok());
     let feedback = job.feedback.as_deref().and_then(Path::parent).map(Into::into);
     let program = job.command.first().map(Path::new).filter(|program| program.is_absolute());
     [
-        directory("its working directory", working_dir),
+        directory("its working directory", working_dir(job)),
         directory("the directory of its feedback", feedback),
         directory("the directory of its program", program.and_then(Path::parent).map(Into::into)),
         directory("its home directory", variable(parent, "HOME").map(Into::into)),
@@ -161,13 +160,18 @@ fn needed(job: &Job, parent: &[(OsString, OsString)]) -> Vec<Needed> {
     .collect()
 }
 
+/// Where the job starts: if it doesn't say so, where the runner stands.
+fn working_dir(job: &Job) -> Option<PathBuf> {
+    job.working_dir.clone().or_else(|| std::env::current_dir().ok())
+}
+
 /// What the job has a private one of cannot be shared with it.
 fn visible(job: &Job, workspace: &Workspace) -> Result<(), Error> {
     let Some(mount_point) = workspace.path().parent() else { return Ok(()) };
     let hidden = |path: &Path| path.starts_with(mount_point);
-    if let Some(directory) = job.working_dir.as_deref().filter(|path| hidden(path)) {
+    if let Some(directory) = working_dir(job).filter(|path| hidden(path)) {
         let problem = "the job has a private /dev/shm; name a directory elsewhere";
-        return Err(StartError::WorkingDir(directory.into(), problem).into());
+        return Err(StartError::WorkingDir(directory, problem).into());
     }
     if let Some(feedback) = job.feedback.as_deref().filter(|path| hidden(path)) {
         return Err(Error::Input(format!(

@@ -177,11 +177,11 @@ fn start(command: Command) -> Result<Pid, StartError> {
         .map(|path| CString::new(path.into_os_string().as_bytes()))
         .collect::<Result<Vec<_>, _>>()
         .map_err(nul)?;
-    let directory = working_dir
-        .as_ref()
-        .map(|path| CString::new(path.as_os_str().as_bytes()))
-        .transpose()
-        .map_err(nul)?;
+    // One that has gone, or can't be reached from the root, has no path.
+    let standing = std::env::current_dir().unwrap_or_else(|_| "/".into());
+    let directory = |path: &Path| CString::new(path.as_os_str().as_bytes()).map_err(nul);
+    let chosen = working_dir.as_deref().map(directory).transpose()?;
+    let stands = directory(&standing)?;
     let strings: Vec<&CStr> = environment
         .strings()
         .map(|string| CStr::from_bytes_with_nul(string.expose()))
@@ -191,7 +191,8 @@ fn start(command: Command) -> Result<Pid, StartError> {
         candidates: &candidates,
         arguments: &arguments,
         environment: &strings,
-        working_dir: directory.as_deref(),
+        working_dir: chosen.as_deref(),
+        standing: &stands,
         confinement: &confinement,
         stdout: stdout.as_ref().map(AsFd::as_fd),
     };
@@ -201,7 +202,7 @@ fn start(command: Command) -> Result<Pid, StartError> {
         let base = working_dir.as_deref().unwrap_or(Path::new(""));
         let there =
             candidates.iter().any(|path| base.join(OsStr::from_bytes(path.as_bytes())).exists());
-        explain(failure, name, there, working_dir)
+        explain(failure, name, there, working_dir.unwrap_or(standing))
     })
 }
 
@@ -219,7 +220,7 @@ fn candidates(name: &str, environment: &Environment) -> Vec<PathBuf> {
         .collect()
 }
 
-fn explain(failure: Failure, name: &str, there: bool, working_dir: Option<PathBuf>) -> StartError {
+fn explain(failure: Failure, name: &str, there: bool, working_dir: PathBuf) -> StartError {
     let Failure { step, errno } = failure;
     let why = errno.desc();
     match (step, errno) {
@@ -246,7 +247,7 @@ fn explain(failure: Failure, name: &str, there: bool, working_dir: Option<PathBu
             StartError::NotExecutable(name.into(), "it, or a directory on the way, isn't permitted")
         }
         (Step::Exec, _) => StartError::NotExecutable(name.into(), why),
-        (Step::WorkingDir, _) => StartError::WorkingDir(working_dir.unwrap_or_default(), why),
+        (Step::WorkingDir, _) => StartError::WorkingDir(working_dir, why),
         (Step::View, _) => StartError::View(why),
         (Step::Privileges, _) => StartError::Privileges(why),
         (Step::Fork | Step::Prepare, _) => StartError::System(why),

@@ -33,8 +33,11 @@ pub struct Program<'a> {
     pub arguments: &'a [CString],
     /// The environment: `NAME=value` strings.
     pub environment: &'a [&'a CStr],
-    /// The directory to start in.
+    /// The directory to start in; `None`: where the runner stands.
     pub working_dir: Option<&'a CStr>,
+    /// Where the runner stands. In a view of its own the program gets there by this path: it would
+    /// stand in what its view hides otherwise, and find its way from there.
+    pub standing: &'a CStr,
     /// What holds the program.
     pub confinement: &'a Confinement,
     /// In place of the runner's standard output.
@@ -95,6 +98,7 @@ pub fn spawn(program: &Program<'_>) -> Result<Pid, Failure> {
         arguments: arguments.as_ptr(),
         environment: environment.as_ptr(),
         working_dir: program.working_dir.map_or(ptr::null(), CStr::as_ptr),
+        standing: program.standing.as_ptr(),
         parent: getpid().as_raw(),
         confinement: program.confinement,
         filter: Filter::for_jobs(),
@@ -149,6 +153,7 @@ struct Image<'a> {
     arguments: *const *const c_char,
     environment: *const *const c_char,
     working_dir: *const c_char,
+    standing: *const c_char,
     parent: libc::pid_t,
     confinement: &'a Confinement,
     filter: Filter,
@@ -204,6 +209,10 @@ unsafe fn prepare(image: &Image<'_>) -> Result<(), Step> {
         let Confinement { view, ids, landlock, .. } = image.confinement;
         if let Some(changes) = view {
             failing(Step::View, view::enter(changes))?;
+            // As the runner, who has come there before.
+            if image.working_dir.is_null() && libc::chdir(image.standing) == -1 {
+                return Err(Step::WorkingDir);
+            }
         }
         check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
         // A core handler behind a pipe ignores a limit of 0, but is skipped at 1: core(5).
