@@ -126,7 +126,11 @@ fn log_to_stderr(level: LevelFilter) {
     use tracing_subscriber::fmt;
     let terminal = std::io::stderr().is_terminal();
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let logs = fmt::Subscriber::builder().with_max_level(level).with_writer(std::io::stderr);
+    // A line that can't be written is lost: to tell of that in the same place would panic.
+    let logs = fmt::Subscriber::builder()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false);
     // An error here means that somebody set one before: tests of the library.
     let _ = if terminal {
         tracing::subscriber::set_global_default(logs.with_ansi(!plain).without_time().finish())

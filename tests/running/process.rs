@@ -98,3 +98,26 @@ fn what_the_job_cannot_share_is_refused_with_a_remedy() {
     let words = "would be in the job's private /dev/shm";
     run(&sandbox, members).error(65, "input_refused", words);
 }
+
+/// A full disk below the log, or a reader of it that has gone, is no reason to stop a job.
+#[test]
+fn a_log_that_cannot_be_written_stops_no_job() {
+    let sandbox = sandbox();
+    nix::unistd::mkfifo(&sandbox.path("closed"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for level in ["namespace", "process"] {
+        // A level that isn't the strongest, and a job of root's, are told of.
+        // The pipe is opened for both, so that nobody waits for its reader, and then has none.
+        for stderr in ["exec 2>/dev/full", "exec 3<>closed 2>closed 3<&-"] {
+            let script = format!("{stderr}; exec \"$@\"");
+            let own = sandbox.command(["--log", "debug", "exec", "-P", "survey", "--containment"]);
+            let mut command = Command::new("sh");
+            command.args(["-c", &script, "sh"]).arg(own.get_program()).args(own.get_args());
+            command.args([level, "--", "sh", "-c", "echo \"$API_KEY\"; exit 3"]).env_clear();
+            command.envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
+            command.current_dir(sandbox.home()).stdin(std::process::Stdio::null());
+            command.stdout(std::process::Stdio::piped());
+            let ended = end(command).fails(3);
+            assert_eq!(ended.stdout, "value-1\n", "{level} {stderr}");
+        }
+    }
+}
