@@ -19,7 +19,8 @@ use crate::settings::{Overrides, Settings};
 ///
 /// Pulls the descriptor, resolves the job's secrets, writes a private pg_service.conf, starts the
 /// command with PGSERVICEFILE and the environment variables set, and wipes everything when the job
-/// has ended, however it ends. TERM, INT, HUP and QUIT are passed on; a second one kills.
+/// has ended, however it ends. TERM, INT, HUP and QUIT are passed on; a second one, half a second
+/// later or more, kills.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

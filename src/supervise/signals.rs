@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::sys::signal::{SigSet, Signal};
@@ -12,6 +13,11 @@ use tokio::net::unix::pipe::Receiver;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::machine::Order;
+
+/// Orders that come within this time are one. systemd tells every process of a unit, so that it
+/// comes from there and through the outer process; timeout(1) tells its child and then its group;
+/// the end of a terminal is told by the kernel and by the shell.
+const ONE_ORDER: Duration = Duration::from_millis(500);
 
 /// A signal that matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +56,8 @@ pub struct Signals {
     /// Ends with the outer process, and then says so once.
     lifeline: Option<Receiver>,
     child: tokio::signal::unix::Signal,
+    /// When the last order came that counted.
+    ordered: Option<Instant>,
 }
 
 impl Signals {
@@ -69,13 +77,28 @@ impl Signals {
             cont: signal(SignalKind::from_raw(libc::SIGCONT))?,
             lifeline: lifeline.map(Receiver::from_owned_fd).transpose()?,
             child: signal(SignalKind::child())?,
+            ordered: None,
         };
         SigSet::all().thread_unblock()?;
         Ok(signals)
     }
 
-    /// The next signal. Can be cancelled without losing one.
+    /// The next signal; an order that repeats another is none. Can be cancelled without losing one.
     pub async fn next(&mut self) -> Received {
+        loop {
+            let received = self.any().await;
+            if !matches!(received, Received::Order(_)) {
+                return received;
+            }
+            let now = Instant::now();
+            if self.ordered.is_none_or(|before| now.duration_since(before) > ONE_ORDER) {
+                self.ordered = Some(now);
+                return received;
+            }
+        }
+    }
+
+    async fn any(&mut self) -> Received {
         tokio::select! {
             // In this order: a stop and its end that came at once leave the job running.
             biased;

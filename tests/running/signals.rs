@@ -74,6 +74,8 @@ fn a_second_order_kills_at_once() {
     until_written(&sandbox.path("log"), "ready");
     going.signal(Signal::SIGTERM);
     until_written(&sandbox.path("log"), "told");
+    // Later than an order that is the same one, told by two.
+    std::thread::park_timeout(Duration::from_millis(700));
     let told = Instant::now();
     going.signal(Signal::SIGINT);
     going.end().fails(137);
@@ -81,6 +83,26 @@ fn a_second_order_kills_at_once() {
     // The first order is the cause.
     assert_eq!(report(&sandbox)["outcome"]["by"], "SIGTERM");
     assert_eq!(report(&sandbox)["outcome"]["ended_by"], "SIGKILL");
+}
+
+/// systemd tells every process of a unit, timeout(1) its child and then its group, a shell and the
+/// kernel the end of a terminal: that is one order, and leaves the job its grace.
+#[test]
+fn an_order_that_comes_from_two_sides_is_one() {
+    let sandbox = sandbox();
+    let mut members = script(
+        "trap 'echo told >> log; sleep 1; echo ended >> log; exit 5' TERM
+         echo ready > log; while :; do sleep 0.05; done",
+    );
+    members["grace_s"] = json!(3600);
+    let going = Going::start(&sandbox, members);
+    until_written(&sandbox.path("log"), "ready");
+    going.signal(Signal::SIGTERM);
+    until_written(&sandbox.path("log"), "told");
+    going.signal(Signal::SIGTERM);
+    going.signal(Signal::SIGHUP);
+    going.end().fails(5);
+    assert_eq!(report(&sandbox)["outcome"]["ended_by"], "exit code 5");
 }
 
 #[test]
