@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal, kill, raise};
 use nix::unistd::Pid;
 
-use crate::sys::tree::{Exit, hear_of_children, reap_any};
+use crate::sys::tree::{Exit, hear_of_children, is_ignored, reap_any};
 
 /// Signals that are passed on. They are blocked before the inner process is made, so that none is
 /// lost before it listens: one that came while it is blocked waits.
@@ -53,8 +53,11 @@ pub fn block() -> Result<(), Errno> {
     signals().thread_block()
 }
 
+/// Not a hang-up that nohup(1) ignored: blocked, it would arrive all the same.
 fn signals() -> SigSet {
-    PASSED_ON.into_iter().chain([Signal::SIGCHLD]).collect()
+    let ignored = |signal: &Signal| *signal == Signal::SIGHUP && is_ignored(*signal);
+    let passed_on = PASSED_ON.into_iter().filter(|signal| !ignored(signal));
+    passed_on.chain([Signal::SIGCHLD]).collect()
 }
 
 /// Waits for the end of `inner`, and passes on what comes meanwhile. `told` is what was passed on

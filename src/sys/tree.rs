@@ -294,6 +294,16 @@ pub fn hear_of_children() -> Result<(), Errno> {
     unsafe { signal(Signal::SIGCHLD, SigHandler::SigDfl) }.map(drop)
 }
 
+/// Whether whoever started this program had `signal` ignored, and nobody has changed that.
+pub fn is_ignored(signal: Signal) -> bool {
+    // SAFETY: no action is given; the kernel fills the structure, whose zeros are valid.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal as libc::c_int, std::ptr::null(), &raw mut action) == 0
+            && action.sa_sigaction == libc::SIG_IGN
+    }
+}
+
 /// Reaps one child that has ended, whoever it is. Doesn't wait.
 pub fn reap_any() -> Option<(Pid, Exit)> {
     match look() {

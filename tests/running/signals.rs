@@ -105,6 +105,27 @@ fn an_order_that_comes_from_two_sides_is_one() {
     assert_eq!(report(&sandbox)["outcome"]["ended_by"], "exit code 5");
 }
 
+/// What nohup(1) ignored is not an order to end.
+#[test]
+fn a_hangup_that_was_ignored_stays_ignored() {
+    for level in ["namespace", "process"] {
+        let sandbox = sandbox();
+        let own = sandbox.command(["exec", "-P", "survey", "--containment", level, "--"]);
+        let mut command = std::process::Command::new("env");
+        command.arg("--ignore-signal=HUP").arg(own.get_program()).args(own.get_args());
+        command.args(["sh", "-c", "echo ready > log; while ! test -e go; do sleep 0.05; done"]);
+        command.env_clear().envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.current_dir(sandbox.home()).stdin(Stdio::null());
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let runner = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+        until_written(&sandbox.path("log"), "ready");
+        nix::sys::signal::kill(runner, Signal::SIGHUP).unwrap();
+        std::thread::park_timeout(Duration::from_millis(200));
+        sandbox.write("go", "");
+        crate::support::finish(child).success();
+    }
+}
+
 #[test]
 fn other_signals_are_passed_on_as_they_are() {
     let sandbox = sandbox();
