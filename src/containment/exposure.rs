@@ -97,23 +97,29 @@ pub fn directories(protected: &[Protected], needed: &[Needed]) -> (Vec<PathBuf>,
     let mut hidden: Vec<PathBuf> = Vec::new();
     let mut exposed = Vec::new();
     for Protected { what, file, .. } in protected {
-        let Some(directory) = directory_of(file) else { continue };
-        if let Some(needed) = need(&directory, &needed) {
-            exposed.push(Exposed::Shared { directory, what, needed });
-        } else if !hidden.contains(&directory) {
-            hidden.push(directory);
+        for directory in directories_of(file) {
+            if let Some(needed) = need(&directory, &needed) {
+                exposed.push(Exposed::Shared { directory, what, needed });
+            } else if !hidden.contains(&directory) {
+                hidden.push(directory);
+            }
         }
     }
     (hidden, exposed)
 }
 
-/// The directory that a file is in, or will be in; `None` where there is none, and nothing to hide.
-fn directory_of(file: &Path) -> Option<PathBuf> {
+/// The directory that a file is in, or will be in; none where there is none, and nothing to hide.
+/// If it is a link, that of the file it leads to as well.
+fn directories_of(file: &Path) -> Vec<PathBuf> {
     let parent = match file.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     };
-    fs::canonicalize(parent).ok()
+    let mut directories: Vec<PathBuf> = fs::canonicalize(parent).into_iter().collect();
+    let target = fs::canonicalize(file).ok();
+    directories.extend(target.as_deref().and_then(Path::parent).map(Into::into));
+    directories.dedup();
+    directories
 }
 
 /// What a job needs `directory` for: what it needs is in there.

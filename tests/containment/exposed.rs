@@ -171,3 +171,23 @@ fn descriptor_and_report_can_be_on_dev_shm() {
         std::fs::remove_file(descriptor).unwrap();
     }
 }
+
+/// The directory that holds a link is not the one that holds the file.
+#[test]
+fn what_a_link_leads_to_is_hidden_too() {
+    for who in Who::all() {
+        let sandbox = who.sandbox();
+        directory(&sandbox, who, "real");
+        directory(&sandbox, who, "links");
+        store(&sandbox, who, "real/store.db");
+        for file in ["store.db", "store.key"] {
+            symlink(format!("../real/{file}"), sandbox.path("links").join(file)).unwrap();
+        }
+        for level in LEVELS {
+            let options = ["--store", "links/store.db", "--containment", level];
+            let script = "echo \"$API_KEY\"; cat real/store.key links/store.key 2>&-; true";
+            let ended = run(&sandbox, &[&who.words()], &options, script).success();
+            assert_eq!(ended.stdout, format!("{VALUE}\n"), "{who:?} {level}");
+        }
+    }
+}
