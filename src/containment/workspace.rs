@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use nix::libc;
 use nix::sys::statfs::{FsType, TMPFS_MAGIC, fstatfs, statfs};
+use nix::unistd::geteuid;
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
 
 use super::{Account, Receipt, Wiper, removal};
@@ -306,7 +307,9 @@ impl Places {
 
     fn choose(&self, account: Option<&Account>) -> Result<(&Path, bool), WorkspaceError> {
         // The runner's own XDG_RUNTIME_DIR is closed to everybody else.
-        let fits = |path: &Path| writable(path) && account.is_none_or(|who| who.reaches(path));
+        let fits = |path: &Path| {
+            writable(path) && trusted(path, account) && account.is_none_or(|who| who.reaches(path))
+        };
         if let Some(path) = self.candidates.iter().find(|path| is_memory(path) && fits(path)) {
             return Ok((path, true));
         }
@@ -393,6 +396,19 @@ fn private_directory(mode: u32) -> DirBuilder {
 
 fn is_memory(path: &Path) -> bool {
     statfs(path).is_ok_and(|fs| matches!(fs.filesystem_type(), TMPFS_MAGIC | RAMFS_MAGIC))
+}
+
+/// Whether root may trust whom the directory belongs to: its owner can put another directory in the
+/// workspace's place. `su` leaves the XDG_RUNTIME_DIR of whoever called it.
+fn trusted(path: &Path, account: Option<&Account>) -> bool {
+    // Open to all, as /dev/shm: in a user namespace it may seem to belong to nobody.
+    let common = 0o1002;
+    !geteuid().is_root()
+        || fs::metadata(path).is_ok_and(|at| {
+            at.uid() == 0
+                || account.is_some_and(|account| account.uid == at.uid())
+                || at.mode() & common == common
+        })
 }
 
 fn writable(path: &Path) -> bool {

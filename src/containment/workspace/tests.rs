@@ -114,3 +114,20 @@ fn a_file_that_another_holds_is_left_until_he_lets_go() {
     assert!(problem.ends_with("files of its tmpfs are held by somebody"), "{problem}");
     drop(held);
 }
+
+/// Its owner could put another directory in the workspace's place.
+#[test]
+fn root_makes_no_workspace_in_a_directory_of_somebody_else() {
+    if !geteuid().is_root() {
+        return;
+    }
+    let theirs = tempfile::tempdir_in("/dev/shm").unwrap();
+    std::os::unix::fs::chown(theirs.path(), Some(12_345), Some(12_345)).unwrap();
+    let places = Places::new(&[], Some(theirs.path().into()), None);
+    let workspace = Workspace::create(&places, None).unwrap();
+    assert_eq!(workspace.path().parent(), Some(Path::new("/dev/shm")));
+    drop(workspace);
+    std::os::unix::fs::chown(theirs.path(), Some(0), Some(0)).unwrap();
+    let workspace = Workspace::create(&places, None).unwrap();
+    assert_eq!(workspace.path().parent(), Some(theirs.path()));
+}
