@@ -131,6 +131,28 @@ fn need(directory: &Path, needed: &[Needed]) -> Option<&'static str> {
     of_job.map(|needed| needed.what)
 }
 
+/// The directories above hidden ones that a user could rename, from the top down: under another
+/// name what is in them would be open to the next job, and its runner would find what this one put
+/// in their place.
+pub fn movable(hidden: &[PathBuf], uid: u32) -> Vec<PathBuf> {
+    let mut found: Vec<PathBuf> = hidden
+        .iter()
+        .flat_map(|directory| directory.ancestors().skip(1))
+        .filter(|directory| directory.parent().is_some_and(|above| may_change(above, uid)))
+        .map(Into::into)
+        .collect();
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// Whether a user may rename what is in a directory, as far as the mode says; in doubt he may. Its
+/// owner can change the mode, and a list of access rights shows in the group's.
+fn may_change(directory: &Path, uid: u32) -> bool {
+    let open = |at: fs::Metadata| at.uid() == uid || at.mode() & 0o022 != 0;
+    uid == 0 || fs::metadata(directory).map_or(true, open)
+}
+
 /// Those that the account could read; `None` is the runner's own.
 pub fn readable<'a>(protected: &'a [Protected], account: Option<&Account>) -> Vec<&'a Protected> {
     protected

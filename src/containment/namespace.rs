@@ -119,6 +119,7 @@ fn prepare(
 fn rehearse(furnished: Furnished) -> Result<(), Refusal> {
     let Furnished { memory, mount_point, mut changes, .. } = furnished;
     // Directories are covered for every job, and the workspace comes last.
+    changes.extend(Change::pin(&mount_point));
     changes.extend(Change::cover(&mount_point));
     changes.extend(path(&mount_point).map(|at| Change::Attach(memory, at)));
     try_out(&changes).map_err(|errno| Refusal { step: "mounts for the job alone".into(), errno })

@@ -53,14 +53,13 @@ pub(super) fn confinement(
         }
         tracing::warn!(%exposed, "allowed by `containment.allow_exposed`");
     }
+    let uid = account.as_ref().map_or_else(|| geteuid().as_raw(), |account| account.uid);
     let mut view = view;
     if let Some(changes) = &mut view {
         visible(job, workspace)?;
-        cover(changes, &hidden, workspace);
+        cover(changes, hidden, uid, workspace);
         workspace.show(changes)?;
     }
-
-    let uid = account.as_ref().map_or_else(|| geteuid().as_raw(), |account| account.uid);
     if uid == 0 && account.is_none() {
         tracing::warn!(
             "the job runs as root; name another account in `containment.run_as`, or `root` if it \
@@ -198,13 +197,15 @@ fn denied(directories: &[PathBuf]) -> Option<std::os::fd::OwnedFd> {
     })
 }
 
-/// Hides directories, but for what the workspace's tmpfs hides anyway.
-fn cover(changes: &mut Vec<Change>, hidden: &[PathBuf], workspace: &Workspace) {
-    let mount_point = workspace.path().parent();
-    let visible = hidden.iter().filter(|directory| {
-        mount_point.is_none_or(|mount_point| !directory.starts_with(mount_point))
-    });
-    changes.extend(visible.filter_map(|directory| Change::cover(directory)));
+/// Hides directories where they are, but for what the workspace's tmpfs hides anyway.
+fn cover(changes: &mut Vec<Change>, mut hidden: Vec<PathBuf>, uid: u32, workspace: &Workspace) {
+    if let Some(mount_point) = workspace.path().parent() {
+        hidden.retain(|directory| !directory.starts_with(mount_point));
+    }
+    // Before the covers, which would be under them otherwise.
+    let movable = exposure::movable(&hidden, uid);
+    changes.extend(movable.iter().filter_map(|directory| Change::pin(directory)));
+    changes.extend(hidden.iter().filter_map(|directory| Change::cover(directory)));
 }
 
 fn ids(account: Account) -> Ids {

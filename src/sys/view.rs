@@ -29,6 +29,8 @@ use super::privileges::errno;
 pub enum Change {
     /// A mount that was made ready before, over what is there.
     Attach(OwnedFd, CString),
+    /// This directory keeps its name: a mount point isn't renamed. All in it stays as it is.
+    Pin(CString),
     /// Nothing in this directory, and no way to put something there.
     Cover(CString),
     /// Nothing in this file.
@@ -40,6 +42,11 @@ pub enum Change {
 }
 
 impl Change {
+    /// Pins a directory; `None` for a path with a NUL byte, which no directory has.
+    pub fn pin(directory: &Path) -> Option<Self> {
+        CString::new(directory.as_os_str().as_bytes()).ok().map(Self::Pin)
+    }
+
     /// Covers a directory; `None` for a path with a NUL byte, which no directory has.
     pub fn cover(directory: &Path) -> Option<Self> {
         CString::new(directory.as_os_str().as_bytes()).ok().map(Self::Cover)
@@ -117,6 +124,7 @@ fn apply(change: &Change) -> Result<(), Errno> {
     let harmless = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     match change {
         Change::Attach(ready, at) => attach(ready.as_fd(), at),
+        Change::Pin(path) => mount_bind_recursive(path.as_c_str(), path.as_c_str()).map_err(errno),
         Change::Cover(path) => {
             let flags = harmless | MountFlags::RDONLY;
             mount(c"qgis-secrets", path.as_c_str(), c"tmpfs", flags, c"mode=000,nr_inodes=1")

@@ -191,3 +191,36 @@ fn what_a_link_leads_to_is_hidden_too() {
         }
     }
 }
+
+/// A directory above the hidden one is not renamed, so that the next run finds what this one found.
+#[test]
+fn what_is_above_a_hidden_directory_stays_where_it_is() {
+    for who in Who::all() {
+        let sandbox = who.sandbox();
+        for level in LEVELS {
+            let script = "cd / && for above in .local/share .local; do
+                mv \"$HOME/$above\" \"$HOME/moved\" 2>&- && echo \"moved $above\"; done
+                cat \"$HOME\"/*/qgis-secrets/store.key \"$HOME\"/*/*/qgis-secrets/store.key 2>&-
+                cd \"$HOME\" && cat .local/share/qgis-secrets/store.key 2>&-; true";
+            let ended = run(&sandbox, &[&who.words()], &["--containment", level], script);
+            assert_eq!(ended.success().stdout, "", "{who:?} {level}");
+        }
+    }
+}
+
+/// From where it stands, as well as by its whole path.
+#[test]
+fn no_way_leads_to_the_store_from_where_the_job_stands() {
+    for who in Who::all() {
+        let sandbox = who.sandbox();
+        directory(&sandbox, who, "work");
+        for level in LEVELS {
+            let script = "cat ../.local/share/qgis-secrets/store.key 2>&-; true";
+            let arguments =
+                ["exec", "--containment", level, "-P", "survey", "--", "sh", "-c", script];
+            let mut command = below(&sandbox, &[&who.words()], &arguments);
+            command.current_dir(sandbox.path("work"));
+            assert_eq!(end(command).success().stdout, "", "{who:?} {level}");
+        }
+    }
+}
