@@ -48,6 +48,22 @@ fn kinds_of_errors_are_documented() {
     assert_eq!(in_code, in_document);
 }
 
+/// The table of attacks is the one that stands at the head of the tests that try them.
+#[test]
+fn the_attacks_that_are_tried_are_documented() {
+    let tests = read("tests/hostile.rs");
+    let table: Vec<&str> =
+        tests.lines().filter_map(|line| line.strip_prefix("//! |")).map(str::trim_end).collect();
+    assert!(table.len() > 20, "only {} lines found: the search is broken", table.len());
+    let document = read("docs/containment.md");
+    let documented: Vec<&str> = document
+        .lines()
+        .skip_while(|line| *line != "## What a hostile job can do")
+        .filter_map(|line| line.strip_prefix('|'))
+        .collect();
+    assert_eq!(table, documented);
+}
+
 /// Whoever follows a link from one document arrives.
 #[test]
 fn links_between_documents_lead_somewhere() {
