@@ -83,7 +83,10 @@ pub enum StartError {
     #[error("the job's view of the file system could not be made: {0}")]
     View(&'static str),
     /// The account, or its capabilities.
-    #[error("the job could not be made to run as its account, without privileges: {0}")]
+    #[error(
+        "the job could not be made to run as its account, without privileges: {0}; a runner that \
+         is root needs CAP_SETPCAP, and CAP_SETUID, CAP_SETGID and CAP_CHOWN for `containment.run_as`"
+    )]
     Privileges(&'static str),
     /// Anything else: no memory, too many processes.
     #[error("the job's process could not be started: {0}")]
