@@ -66,7 +66,7 @@ pub struct Hold {
 pub struct Grip {
     /// The level.
     pub level: Level,
-    /// Whether what is in it is never swapped out.
+    /// Whether what is in the workspace is never swapped out.
     pub never_swapped: bool,
     /// What is different in the job's view of the file system; `None` without namespaces.
     pub changes: Option<Vec<Change>>,

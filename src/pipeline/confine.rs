@@ -39,7 +39,7 @@ pub(super) fn confinement(
         );
     }
     let judged = judge(settings, job, parent, account.as_ref());
-    let (view, landlock) = match (level, changes) {
+    let (mut view, landlock) = match (level, changes) {
         // An older version would only refuse mounts, to a job that can see nobody anyway.
         (Level::Namespace, changes) if landlock::abi() < landlock::SCOPES => (changes, None),
         (Level::Namespace | Level::NamespaceSharedProc, changes) => (changes, isolated()),
@@ -54,7 +54,6 @@ pub(super) fn confinement(
         tracing::warn!(%exposed, "allowed by `containment.allow_exposed`");
     }
     let uid = account.as_ref().map_or_else(|| geteuid().as_raw(), |account| account.uid);
-    let mut view = view;
     if let Some(changes) = &mut view {
         visible(job, workspace)?;
         cover(changes, hidden, uid, workspace);

@@ -147,6 +147,18 @@ mod tests {
         for (events, actions) in [
             (vec![LeaderEnded(CODE)], vec![finish(CODE, None)]),
             (
+                vec![Event::Abandoned, LeaderEnded(killed)],
+                vec![Some(Action::Kill), finish(killed, Some(Cause::Abandoned))],
+            ),
+            (
+                vec![Told(Order::Int), Event::Abandoned, LeaderEnded(killed)],
+                vec![
+                    Some(Action::PassOn(Order::Int)),
+                    Some(Action::Kill),
+                    finish(killed, cancelled),
+                ],
+            ),
+            (
                 vec![Told(Order::Int), LeaderEnded(CODE)],
                 vec![Some(Action::PassOn(Order::Int)), finish(CODE, cancelled)],
             ),
@@ -186,6 +198,7 @@ mod tests {
                 .prop_map(Event::Order),
             Just(Event::Timeout),
             Just(Event::GraceOver),
+            Just(Event::Abandoned),
             Just(Event::LeaderEnded(CODE)),
         ]
     }
@@ -206,7 +219,9 @@ mod tests {
                 actions.iter().position(|action| action.as_ref().is_some_and(wanted))
             };
             let passed = first(|action| matches!(action, Action::PassOn(_)));
-            if let Some(kill) = first(|action| matches!(action, Action::Kill)) {
+            if let Some(kill) = first(|action| matches!(action, Action::Kill))
+                && events[kill] != Event::Abandoned
+            {
                 prop_assert!(passed.is_some_and(|passed| passed < kill), "a kill without a warning");
                 prop_assert!(matches!(events[kill], Event::Order(_) | Event::GraceOver));
             }
