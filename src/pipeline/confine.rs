@@ -33,7 +33,7 @@ pub(super) fn confinement(
     let refused: Vec<String> = refusals.iter().map(ToString::to_string).collect();
     if level != Level::Namespace && settings.containment.require.is_none() {
         tracing::warn!(
-            level = level.word(),
+            containment = level.word(),
             refused = refused.join("; "),
             "not the strongest containment; `containment.require` says which one must be"
         );
