@@ -114,7 +114,7 @@ pub(super) fn enter(changes: &[Change]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Whether [`enter`] would work: a copy of this process tries it, and ends. What is attached there
+/// Whether the job could enter its view: a copy of this process tries it, and ends. What is attached there
 /// can't be attached again.
 pub fn try_out(changes: &[Change]) -> Result<(), Errno> {
     match clone(CloneFlags::empty())? {
