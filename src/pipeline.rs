@@ -94,8 +94,7 @@ pub async fn run(
     let mut signals = Signals::listen(lifeline);
     let mut wiped = true;
     let result = match (&mut signals, hold) {
-        (Ok(signals), Ok(Hold { workspace, grip })) => {
-            let mut workspace = workspace;
+        (Ok(signals), Ok(Hold { mut workspace, grip })) => {
             let mut clock = Clock { last: begun };
             clock.lap("contain", &mut report);
             let told = Told {

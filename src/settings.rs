@@ -153,9 +153,6 @@ pub enum ContainmentLevel {
 }
 
 impl ContainmentLevel {
-    /// All, the strongest first.
-    pub const ALL: [Self; 3] = [Self::Namespace, Self::NamespaceSharedProc, Self::Process];
-
     /// The word for it in settings, options and reports.
     pub fn word(self) -> &'static str {
         match self {

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use tracing::level_filters::LevelFilter;
 
+use super::run;
 use crate::error::Error;
-use crate::job::Identity;
+use crate::job::{Identity, Invocation};
+use crate::pipeline::Source;
 use crate::secret::{Id, Owner};
 use crate::settings::{ContainmentLevel, ExitCodes, Overrides};
 
@@ -110,6 +112,44 @@ impl IdentityArgs {
     /// Whether nothing was given.
     pub fn is_empty(&self) -> bool {
         self.project.is_none() && self.organization.is_none() && self.user.is_none()
+    }
+}
+
+/// A job that isn't run: a descriptor's, or one that anybody could have.
+#[derive(Clone, Debug, Args)]
+pub struct JobArgs {
+    /// A job descriptor: a file, `-` for standard input, or an http(s) URL
+    #[arg(value_name = "JOB", conflicts_with_all = ["project", "organization", "user"])]
+    job: Option<String>,
+    /// The bearer token for a URL
+    #[arg(long, value_name = "FILE", env = "QGIS_SECRETS_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    identity: IdentityArgs,
+}
+
+impl JobArgs {
+    /// What they mean for the settings.
+    pub fn overrides(&self, global: &Global) -> Overrides {
+        Overrides { token_file: self.token_file.clone(), ..global.overrides() }
+    }
+
+    /// Where the job comes from; `None` where nothing was given.
+    pub fn source(self) -> Result<Option<Source>, Error> {
+        match (self.job, self.identity.identity()) {
+            (Some(job), _) => Ok(Some(run::source(job))),
+            (None, Some(identity)) => {
+                // Only the identity matters: it never runs.
+                let command = vec!["true".into()];
+                let would_be =
+                    Invocation { identity, command, timeout: None, grace: None, require: vec![] };
+                Ok(Some(Source::Invocation(Box::new(would_be))))
+            }
+            (None, None) if self.identity.is_empty() => Ok(None),
+            (None, None) => {
+                Err(Error::Usage("say which project with -P; -O and -U only add to it".into()))
+            }
+        }
     }
 }
 

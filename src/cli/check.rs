@@ -3,21 +3,20 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde::Serialize;
 
-use super::args::{ContainmentArgs, Format, Global, IdentityArgs};
+use super::args::{ContainmentArgs, Format, Global, JobArgs};
+use super::block_on;
 use super::output::{self, BAD, BOLD, GOOD, Table, WARN, harmless};
-use super::{block_on, run};
 use crate::backend::Embedded;
 use crate::connect::{self, Answer, Connected, Warning};
 use crate::containment::{self, Contained, Request, Side};
 use crate::error::{Error, UNAVAILABLE};
-use crate::job::{Invocation, Job};
+use crate::job::Job;
 use crate::pipeline::{self, Launch, Source};
 use crate::precedence::Resolution;
 use crate::preflight::{self, Finding, Verdict};
@@ -47,14 +46,8 @@ Examples:
   qgis-secrets check job.json
   qgis-secrets check --connect -O org-81 -P survey -U u-1204")]
 pub struct CheckArgs {
-    /// A job descriptor: a file, `-` for standard input, or an http(s) URL
-    #[arg(value_name = "JOB", conflicts_with_all = ["project", "organization", "user"])]
-    job: Option<String>,
-    /// The bearer token for a URL
-    #[arg(long, value_name = "FILE", env = "QGIS_SECRETS_TOKEN_FILE")]
-    token_file: Option<PathBuf>,
     #[command(flatten)]
-    identity: IdentityArgs,
+    job: JobArgs,
     /// Connect to each service of the job (needs python3 and libpq where the job runs)
     #[arg(long)]
     connect: bool,
@@ -68,28 +61,7 @@ pub struct CheckArgs {
 impl CheckArgs {
     /// What the options mean for the settings.
     pub fn overrides(&self, global: &Global) -> Overrides {
-        let token_file = self.token_file.clone();
-        self.containment.overrides(Overrides { token_file, ..global.overrides() })
-    }
-
-    fn source(&mut self) -> Result<Option<Source>, Error> {
-        match (self.job.take(), self.identity.identity()) {
-            (Some(job), _) => Ok(Some(run::source(job))),
-            (None, Some(identity)) => {
-                let command = vec!["true".into()];
-                let would_be =
-                    Invocation { identity, command, timeout: None, grace: None, require: vec![] };
-                Ok(Some(Source::Invocation(Box::new(would_be))))
-            }
-            (None, None) if self.connect => Err(Error::Usage(
-                "say whose services to connect to: name a job descriptor, or a project with -P"
-                    .into(),
-            )),
-            (None, None) if self.identity.is_empty() => Ok(None),
-            (None, None) => {
-                Err(Error::Usage("say which project with -P; -O and -U only add to it".into()))
-            }
-        }
+        self.containment.overrides(self.job.overrides(global))
     }
 }
 
@@ -110,8 +82,14 @@ struct Service {
 }
 
 /// Checks; returns the exit code.
-pub fn check(mut settings: Settings, mut args: CheckArgs) -> Result<u8, Error> {
-    let source = args.source()?;
+pub fn check(mut settings: Settings, args: CheckArgs) -> Result<u8, Error> {
+    let CheckArgs { job, connect, format, .. } = args;
+    let source = job.source()?;
+    if connect && source.is_none() {
+        return Err(Error::Usage(
+            "say whose services to connect to: name a job descriptor, or a project with -P".into(),
+        ));
+    }
     // A check is no run: nobody is told of it.
     settings.report = settings::Report { file: None, url: None, ..settings.report };
     let parent = pipeline::parent_environment();
@@ -128,14 +106,14 @@ pub fn check(mut settings: Settings, mut args: CheckArgs) -> Result<u8, Error> {
         Ok(Side::Outer(aftermath)) => return Ok(aftermath.guarded.exit_code()),
         Err(error) => Err(Error::from(error)),
     };
-    block_on(inner(&settings, args, source, contained, (parent, places)))?
+    block_on(inner(&settings, source, contained, (connect, format), (parent, places)))?
 }
 
 async fn inner(
     settings: &Settings,
-    args: CheckArgs,
     source: Option<Source>,
     contained: Result<Contained, Error>,
+    (probing, format): (bool, Format),
     (parent, places): (Vec<(OsString, OsString)>, containment::Places),
 ) -> Result<u8, Error> {
     let hold = contained.as_ref().map(|contained| &contained.hold);
@@ -160,14 +138,12 @@ async fn inner(
         };
         drop(signals);
         checked.findings.extend(preflight::job(settings, &job, resolution.as_ref(), &parent, hold));
-        if args.connect
-            && let (Ok(contained), Ok(resolution)) = (contained, resolution)
-        {
+        if probing && let (Ok(contained), Ok(resolution)) = (contained, resolution) {
             let services = connect(settings, job, &resolution, contained, parent).await?;
             checked.services = Some(services);
         }
     }
-    match args.format {
+    match format {
         Format::Json => output::json(&checked)?,
         Format::Table => output::print(&checked.text())?,
     }

@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use super::args::{Format, Global, IdentityArgs};
+use super::args::{Format, Global, JobArgs};
+use super::block_on;
 use super::output::{self, BAD, BOLD, DIM, GOOD, Table, WARN};
-use super::{block_on, run};
 use crate::backend::Embedded;
 use crate::error::{Error, MISSING};
-use crate::job::{Identity, Invocation};
-use crate::pipeline::{self, Source};
+use crate::job::Identity;
+use crate::pipeline;
 use crate::precedence::{Resolution, Winner};
 use crate::qgis_project;
 use crate::report::SecretFacts;
@@ -33,14 +33,8 @@ Examples:
   qgis-secrets explain -O org-81 -P survey -U u-1204
   qgis-secrets explain -P survey --qgis-project survey.qgz")]
 pub struct ExplainArgs {
-    /// A job descriptor: a file, `-` for standard input, or an http(s) URL
-    #[arg(value_name = "JOB", conflicts_with_all = ["project", "organization", "user"])]
-    job: Option<String>,
-    /// The bearer token for a URL
-    #[arg(long, value_name = "FILE", env = "QGIS_SECRETS_TOKEN_FILE")]
-    token_file: Option<PathBuf>,
     #[command(flatten)]
-    identity: IdentityArgs,
+    job: JobArgs,
     /// Check the layers of this QGIS project as well (.qgs or .qgz)
     #[arg(long, value_name = "FILE")]
     qgis_project: Option<PathBuf>,
@@ -52,22 +46,16 @@ pub struct ExplainArgs {
 impl ExplainArgs {
     /// What the options mean for the settings.
     pub fn overrides(&self, global: &Global) -> Overrides {
-        Overrides { token_file: self.token_file.clone(), ..global.overrides() }
+        self.job.overrides(global)
     }
 }
 
 /// Explains a job.
 pub fn explain(settings: &Settings, args: ExplainArgs) -> Result<u8, Error> {
-    let source = match (args.job, args.identity.identity()) {
-        (Some(job), _) => run::source(job),
-        (None, Some(identity)) => Source::Invocation(Box::new(would_be(identity))),
-        (None, None) if args.identity.is_empty() => {
-            return Err(Error::Usage("name a job descriptor, or a project with -P".into()));
-        }
-        (None, None) => {
-            return Err(Error::Usage("say which project with -P; -O and -U only add to it".into()));
-        }
-    };
+    let source = args
+        .job
+        .source()?
+        .ok_or_else(|| Error::Usage("name a job descriptor, or a project with -P".into()))?;
     let mut backend = Embedded::new(settings.store.path.clone(), settings.store.key.clone());
     let (job, resolution) = block_on(async {
         let job = pipeline::pull(settings, source).await?;
@@ -94,12 +82,6 @@ pub fn explain(settings: &Settings, args: ExplainArgs) -> Result<u8, Error> {
         Format::Table => output::print(&explanation.text(&job.identity, &resolution))?,
     }
     Ok(code)
-}
-
-/// A job of which only the identity matters; it never runs.
-fn would_be(identity: Identity) -> Invocation {
-    let command = vec!["true".into()];
-    Invocation { identity, command, timeout: None, grace: None, require: Vec::new() }
 }
 
 #[derive(Serialize)]

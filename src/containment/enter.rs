@@ -25,6 +25,7 @@ use super::receipt::{Receipt, Wiper};
 use super::sweep;
 use super::workspace::{Places, Workspace, WorkspaceError};
 use crate::sys::clone::{Copy, clone};
+use crate::sys::errno::of_io;
 use crate::sys::oom::OomWatch;
 use crate::sys::privileges;
 use crate::sys::tree::{Exit, Tree};
@@ -316,7 +317,7 @@ fn system(what: &'static str) -> impl Fn(Errno) -> ContainmentError {
 }
 
 fn file_in_memory(error: &io::Error) -> ContainmentError {
-    system("a file in memory")(namespace::errno(error))
+    system("a file in memory")(of_io(error))
 }
 
 /// A pipe whose reading end tells when the last holder of the other end is gone. A job inherits

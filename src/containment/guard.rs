@@ -31,14 +31,10 @@ pub struct Guarded {
 }
 
 impl Guarded {
-    /// The shell's convention: the code itself, or 128 + n for a signal.
+    /// What the outer process ends with, to mirror it.
     pub fn exit_code(self) -> u8 {
-        let code = match self.exit {
-            Exit::Code(code) => code,
-            Exit::Signal(signal) => 128 + signal,
-        };
         // Codes of Linux have eight bits; the mask only says so to the compiler.
-        u8::try_from(code & 0xff).unwrap_or(u8::MAX)
+        u8::try_from(self.exit.code() & 0xff).unwrap_or(u8::MAX)
     }
 
     /// Whether it was killed, or crashed: it could not clean up.

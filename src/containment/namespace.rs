@@ -6,9 +6,8 @@
 
 use std::ffi::CString;
 use std::fs::{self, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -16,8 +15,9 @@ use nix::unistd::{Gid, Uid};
 
 use super::exposure::SYSTEM;
 use super::level::{Level, Refusal};
+use crate::sys::errno::of_io;
 use crate::sys::privileges;
-use crate::sys::view::{Change, copy_of, new_proc, new_tmpfs, try_out};
+use crate::sys::view::{Change, c_path, copy_of, new_proc, new_tmpfs, try_out};
 
 /// Where the job finds its workspace. A mount hides what was there, so these are directories that
 /// a job doesn't need: `/dev/shm`, which is private then as well, or empty ones of the Filesystem
@@ -79,7 +79,7 @@ pub fn furnish(wish: Wish, more_mount_points: &[PathBuf]) -> Result<Furnished, R
         .ok_or(Refusal { step: "a directory to mount a tmpfs on".into(), errno: Errno::ENOENT })?;
     // The runner finds the tmpfs below it, and its threads.
     fs::metadata("/proc/self/fd")
-        .map_err(|error| Refusal { step: "/proc".into(), errno: errno(&error) })?;
+        .map_err(|error| Refusal { step: "/proc".into(), errno: of_io(&error) })?;
     let prepare = || prepare(as_root, require, mount_point.clone());
     if privileges::may_be_refused_more() {
         rehearse(prepare()?)?;
@@ -121,7 +121,7 @@ fn rehearse(furnished: Furnished) -> Result<(), Refusal> {
     // Directories are covered for every job, and the workspace comes last.
     changes.extend(Change::pin(&mount_point));
     changes.extend(Change::cover(&mount_point));
-    changes.extend(path(&mount_point).map(|at| Change::Attach(memory, at)));
+    changes.extend(c_path(&mount_point).map(|at| Change::Attach(memory, at)));
     try_out(&changes).map_err(|errno| Refusal { step: "mounts for the job alone".into(), errno })
 }
 
@@ -129,7 +129,7 @@ fn rehearse(furnished: Furnished) -> Result<(), Refusal> {
 fn map(uid: Uid, gid: Gid) -> Result<(), Refusal> {
     let write = |file: &str, text: String, step: &'static str| {
         tell_kernel(file, &text)
-            .map_err(|error| Refusal { step: step.into(), errno: errno(&error) })
+            .map_err(|error| Refusal { step: step.into(), errno: of_io(&error) })
     };
     write("/proc/self/uid_map", format!("{uid} {uid} 1"), "the uid map of a user namespace")?;
     // Without it an unprivileged process may not write the other map. Linux 3.19.
@@ -176,17 +176,12 @@ fn below_proc(mounts: &[u8]) -> Vec<CString> {
 
 fn hide_from_root(changes: &mut Vec<Change>) {
     let all = |names: &'static [&'static str], change: fn(CString) -> Change| {
-        names.iter().filter_map(move |name| Some(change(path(Path::new(name))?)))
+        names.iter().filter_map(move |name| Some(change(c_path(Path::new(name))?)))
     };
     changes.extend(all(&READ_ONLY, Change::ReadOnly));
     changes.extend(all(&BLANK, Change::Blank));
     changes.extend(all(&COVERED, Change::Cover));
     changes.extend(all(&["/sys"], Change::ReadOnlyBelow));
-}
-
-/// A path for the kernel; `None` if it holds a NUL byte.
-pub(super) fn path(path: &Path) -> Option<CString> {
-    CString::new(path.as_os_str().as_bytes()).ok()
 }
 
 /// The step at which a new namespace was refused.
@@ -203,15 +198,6 @@ pub(super) fn refused_clone(user: bool, errno: Errno) -> Refusal {
 pub(super) fn tell_kernel(file: &str, text: &str) -> io::Result<()> {
     // One write: the kernel takes a map in one piece.
     OpenOptions::new().write(true).open(file)?.write_all(text.as_bytes())
-}
-
-/// An error of the file system as the kernel's word.
-pub(super) fn errno(error: &io::Error) -> Errno {
-    match error.raw_os_error() {
-        Some(raw) => Errno::from_raw(raw),
-        None if error.kind() == ErrorKind::NotFound => Errno::ENOENT,
-        None => Errno::EIO,
-    }
 }
 
 #[cfg(test)]

@@ -16,11 +16,9 @@
 //!   run/                     0700   XDG_RUNTIME_DIR
 //! ```
 
-use std::ffi::CString;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, lchown};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -32,7 +30,7 @@ use rustix::fs::{FlockOperation, Mode, OFlags, flock, openat};
 
 use super::{Account, Receipt, Wiper, removal};
 use crate::secret::Value;
-use crate::sys::view::Change;
+use crate::sys::view::{Change, c_path};
 
 /// `ramfs`, from the kernel's `magic.h`: never swapped; systemd mounts credentials on one.
 const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
@@ -182,9 +180,8 @@ impl Workspace {
     pub fn show(&self, changes: &mut Vec<Change>) -> Result<(), WorkspaceError> {
         if let (Some(tmpfs), Some(at)) = (&self.private, self.path.parent()) {
             let tmpfs = tmpfs.try_clone().map_err(|error| fault(error, at, at))?;
-            // Made by this program, without a NUL byte.
-            let at = CString::new(at.as_os_str().as_bytes()).unwrap_or_default();
-            changes.push(Change::Attach(tmpfs, at));
+            // A mount point that is there: without a NUL byte.
+            changes.extend(c_path(at).map(|at| Change::Attach(tmpfs, at)));
         }
         Ok(())
     }

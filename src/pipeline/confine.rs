@@ -4,13 +4,14 @@
 //! say so.
 
 use std::ffi::OsString;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Uid, geteuid};
 
 use super::variable;
 use crate::containment::{
-    Account, Exposed, Grip, Level, Needed, Protected, Workspace, exposure, landlock,
+    Account, Exposed, Grip, LandlockError, Level, Needed, Protected, Workspace, exposure, landlock,
 };
 use crate::error::Error;
 use crate::job::Job;
@@ -42,11 +43,12 @@ pub(super) fn confinement(
     let (mut view, landlock) = match (level, changes) {
         // An older version would only refuse mounts, to a job that can see nobody anyway.
         (Level::Namespace, changes) if landlock::abi() < landlock::SCOPES => (changes, None),
-        (Level::Namespace | Level::NamespaceSharedProc, changes) => (changes, isolated()),
-        (Level::Process, _) if judged.readable.is_empty() => (None, isolated()),
-        (Level::Process, _) => (None, denied(&judged.hidden)),
+        (Level::Namespace | Level::NamespaceSharedProc, changes) => {
+            (changes, held(landlock::isolate()))
+        }
+        (Level::Process, _) if judged.readable.is_empty() => (None, held(landlock::isolate())),
+        (Level::Process, _) => (None, held(landlock::deny(&judged.hidden))),
     };
-    let hidden = judged.hidden.clone();
     if let Some(exposed) = judged.exposed(level, landlock.is_some()) {
         if !settings.containment.allow_exposed {
             return Err(exposed.into());
@@ -56,7 +58,7 @@ pub(super) fn confinement(
     let uid = account.as_ref().map_or_else(|| geteuid().as_raw(), |account| account.uid);
     if let Some(changes) = &mut view {
         visible(job, workspace)?;
-        cover(changes, hidden, uid, workspace);
+        cover(changes, judged.hidden, uid, workspace);
         workspace.show(changes)?;
     }
     if uid == 0 && account.is_none() {
@@ -93,11 +95,13 @@ pub struct Judged {
 
 impl Judged {
     /// What a job could read with this containment, and with Landlock or without.
-    pub fn exposed(self, level: Level, landlock: bool) -> Option<Exposed> {
+    pub fn exposed(&self, level: Level, landlock: bool) -> Option<Exposed> {
         let unheld = level == Level::Process && !landlock;
-        let readable = self.readable.into_iter().next().filter(|_| unheld);
-        self.exposed
-            .or(readable.map(|Protected { what, file, .. }| Exposed::Readable { what, file }))
+        let readable = self.readable.first().filter(|_| unheld);
+        self.exposed.clone().or_else(|| {
+            readable
+                .map(|Protected { what, file, .. }| Exposed::Readable { what, file: file.clone() })
+        })
     }
 }
 
@@ -182,15 +186,9 @@ fn visible(job: &Job, workspace: &Workspace) -> Result<(), Error> {
     Ok(())
 }
 
-fn isolated() -> Option<std::os::fd::OwnedFd> {
-    landlock::isolate().unwrap_or_else(|error| {
-        tracing::warn!(%error, "no Landlock");
-        None
-    })
-}
-
-fn denied(directories: &[PathBuf]) -> Option<std::os::fd::OwnedFd> {
-    landlock::deny(directories).unwrap_or_else(|error| {
+/// The domain, if there is one; that there is none shows in the report.
+fn held(domain: Result<Option<OwnedFd>, LandlockError>) -> Option<OwnedFd> {
+    domain.unwrap_or_else(|error| {
         tracing::warn!(%error, "no Landlock");
         None
     })

@@ -72,15 +72,15 @@ impl Outcome {
             (Some(Cause::Abandoned), _) => Self::Cancelled {
                 by: "the end of the outer process".into(),
                 ended_by: words(exit),
-                job_exit_code: code(exit),
+                job_exit_code: exit.code(),
             },
             (Some(Cause::Cancelled(order)), _) => Self::Cancelled {
                 by: signal_name(Signal::from(order) as i32),
                 ended_by: words(exit),
-                job_exit_code: code(exit),
+                job_exit_code: exit.code(),
             },
             (None, Exit::Signal(libc::SIGKILL)) if out_of_memory => {
-                Self::OutOfMemory { job_exit_code: code(exit) }
+                Self::OutOfMemory { job_exit_code: exit.code() }
             }
             (None, Exit::Signal(number)) => Self::Signalled { signal: signal_name(number), number },
             (None, Exit::Code(0)) => match feedback() {
@@ -98,14 +98,6 @@ impl Outcome {
     /// The outcome of a job that the kernel ended with the runner's inner process.
     pub fn killed(number: i32) -> Self {
         Self::Signalled { signal: signal_name(number), number }
-    }
-}
-
-/// The shell's convention: the code itself, or 128 + n for a signal.
-fn code(exit: Exit) -> i32 {
-    match exit {
-        Exit::Code(code) => code,
-        Exit::Signal(number) => 128 + number,
     }
 }
 

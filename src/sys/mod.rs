@@ -4,6 +4,7 @@
 //! allocated.
 
 pub mod clone;
+pub(crate) mod errno;
 pub mod landlock;
 pub mod oom;
 pub mod privileges;

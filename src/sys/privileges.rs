@@ -12,6 +12,8 @@ use nix::libc;
 use nix::unistd::{Gid, Uid};
 use rustix::thread::{self, CapabilitySet, CapabilitySets, SecureComputingMode};
 
+use super::errno::of_rustix as errno;
+
 /// What a job as uid 0 keeps: to read, write and own files, to signal, to change its account, to
 /// listen. What gets around containment is not among it: `SYS_ADMIN`, `SYS_PTRACE`,
 /// `DAC_READ_SEARCH` (which opens files by handle), `MKNOD`, `SYS_CHROOT`, and the rest of
@@ -69,8 +71,12 @@ pub fn may_be_refused_more() -> bool {
 /// Gives up what a new user namespace gave, but for what it takes to furnish the job: the runner
 /// is no more than its account, and reads no file that the account couldn't.
 pub fn only_to_furnish() -> Result<(), Errno> {
-    let kept = CapabilitySet::SYS_ADMIN | CapabilitySet::SETPCAP;
+    keep_only(CapabilitySet::SYS_ADMIN | CapabilitySet::SETPCAP)
+}
+
+fn keep_only(kept: CapabilitySet) -> Result<(), Errno> {
     let sets = thread::capabilities(None).map_err(errno)?;
+    // Inheritable ones would come back at exec, past the bounding set.
     let lowered = CapabilitySets {
         effective: sets.effective & kept,
         permitted: sets.permitted & kept,
@@ -117,14 +123,7 @@ pub(super) fn lower(ids: Option<&Ids>) -> Result<(), Errno> {
         nix::unistd::setresgid(ids.gid, ids.gid, ids.gid)?;
         nix::unistd::setresuid(ids.uid, ids.uid, ids.uid)?;
     }
-    let sets = thread::capabilities(None).map_err(errno)?;
-    // Inheritable ones would come back at exec, past the bounding set.
-    let lowered = CapabilitySets {
-        effective: sets.effective & kept,
-        permitted: sets.permitted & kept,
-        inheritable: CapabilitySet::empty(),
-    };
-    thread::set_capabilities(None, lowered).map_err(errno)
+    keep_only(kept)
 }
 
 /// Gives the pipes among descriptors 0 to 2 to the job's user, so that it can open `/dev/stderr`.
@@ -144,9 +143,4 @@ pub(super) fn give_pipes(ids: &Ids) {
             let _ = nix::unistd::fchown(pipe, Some(ids.uid), None);
         }
     }
-}
-
-/// rustix's errno as nix's.
-pub(crate) fn errno(error: rustix::io::Errno) -> Errno {
-    Errno::from_raw(error.raw_os_error())
 }

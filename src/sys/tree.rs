@@ -12,6 +12,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use super::errno;
 use nix::errno::Errno;
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -51,13 +52,23 @@ pub enum Exit {
     Signal(i32),
 }
 
+impl Exit {
+    /// The shell's convention: the code itself, or 128 + n for a signal.
+    pub fn code(self) -> i32 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(number) => 128 + number,
+        }
+    }
+}
+
 impl Tree {
     /// Makes the calling process the subreaper of all that it will start.
     ///
     /// `ENOENT` where there is no `/proc`, `ESRCH` where it is another PID namespace's.
     pub fn adopt() -> Result<Self, Errno> {
         // Otherwise nobody could be found at the end, or somebody else.
-        let errno = |error: io::Error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
+        let errno = |error: io::Error| errno::of_io(&error);
         if !own_proc().map_err(errno)? {
             return Err(Errno::ESRCH);
         }

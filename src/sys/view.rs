@@ -22,7 +22,7 @@ use rustix::mount::{
 };
 
 use super::clone::{Copy, clone};
-use super::privileges::errno;
+use super::errno::of_rustix as errno;
 
 /// One difference.
 #[derive(Debug)]
@@ -58,13 +58,18 @@ impl Change {
 
     /// Pins a directory; `None` for a path with a NUL byte, which no directory has.
     pub fn pin(directory: &Path) -> Option<Self> {
-        CString::new(directory.as_os_str().as_bytes()).ok().map(Self::Pin)
+        c_path(directory).map(Self::Pin)
     }
 
     /// Covers a directory; `None` for a path with a NUL byte, which no directory has.
     pub fn cover(directory: &Path) -> Option<Self> {
-        CString::new(directory.as_os_str().as_bytes()).ok().map(Self::Cover)
+        c_path(directory).map(Self::Cover)
     }
+}
+
+/// A path for the kernel; `None` if it holds a NUL byte.
+pub fn c_path(path: &Path) -> Option<CString> {
+    CString::new(path.as_os_str().as_bytes()).ok()
 }
 
 /// A new tmpfs, mounted nowhere yet: open to all as `/tmp` is, no programs, no devices. Says
@@ -114,8 +119,8 @@ pub(super) fn enter(changes: &[Change]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Whether the job could enter its view: a copy of this process tries it, and ends. What is attached there
-/// can't be attached again.
+/// Whether the job could enter its view: a copy of this process tries it, and ends. What is attached
+/// there can't be attached again.
 pub fn try_out(changes: &[Change]) -> Result<(), Errno> {
     match clone(CloneFlags::empty())? {
         Copy::Inner => {
