@@ -159,6 +159,12 @@ impl Environment {
         Some(OsString::from_vec(string[name.len() + 1..string.len() - 1].to_vec()))
     }
 
+    /// The value of one variable; `None` where it isn't set.
+    pub fn value(&self, name: &str) -> Option<Value> {
+        let string = self.strings.get(OsStr::new(name))?.expose();
+        Some(Value::new(string[name.len() + 1..string.len() - 1].to_vec()))
+    }
+
     /// Sets what is the runner's own, over everything else.
     pub fn set_own<'a>(&mut self, own: impl IntoIterator<Item = (&'a str, OsString)>) {
         for (name, value) in own {

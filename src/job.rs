@@ -86,7 +86,8 @@ pub struct Job {
     pub command: Vec<String>,
     /// Variables of the descriptor. No secrets: they come from a backend.
     pub env: BTreeMap<String, String>,
-    /// Names of variables in `env` whose values are masked in the output all the same.
+    /// Names of variables that are no secrets of the backend, and whose values are masked all the
+    /// same: of `env`, or of the runner's environment.
     pub mask_env: Vec<String>,
     /// Where the job starts; the runner's own directory when `None`.
     pub working_dir: Option<PathBuf>,
@@ -249,9 +250,6 @@ impl Job {
             if text.contains('\0') {
                 return value("env", "a variable's value cannot hold NUL");
             }
-        }
-        if raw.mask_env.iter().any(|name| !raw.env.0.contains_key(name)) {
-            return value("mask_env", "names a variable that `env` doesn't set");
         }
         let require =
             raw.require.iter().map(|text| text.parse()).collect::<Result<Vec<Name>, _>>().map_err(

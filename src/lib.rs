@@ -52,7 +52,7 @@
 //!
 //! ```text
 //! sys  secret  task
-//! pgservice  environment  job  settings  http  dotenv  qgis_project  connect
+//! pgservice  environment  job  redact  settings  http  dotenv  qgis_project  connect
 //! precedence  store
 //! backend  containment  supervise
 //! report
@@ -101,6 +101,7 @@ pub mod pipeline;
 pub mod precedence;
 pub mod preflight;
 pub mod qgis_project;
+pub mod redact;
 pub mod report;
 pub mod secret;
 pub mod settings;

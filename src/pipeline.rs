@@ -13,18 +13,20 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::backend::{Backend, Revealed};
 use crate::containment::{
     self, Contained, Grip, Hold, Notes, Places, Receipt, Workspace, WorkspaceError,
 };
-use crate::environment;
+use crate::environment::{self, Environment};
 use crate::error::{Error, run_exit_code};
 use crate::http::{self, Endpoint};
 use crate::job::{Invocation, Job, Policy};
 use crate::pgservice::{self, Service};
 use crate::precedence::{self, Resolution};
+use crate::redact::{Masker, Sensitive};
 use crate::report::{self, Containment, Messenger, Outcome, Report};
 use crate::secret::{Kind, Name, Value, ValueBuf};
 use crate::settings::Settings;
@@ -202,9 +204,8 @@ async fn stages(
 
     let workspace = workspace.map_err(WorkspaceError::take)?;
     let mut command =
-        materialise(settings, &job, &resolved, parent, grip, workspace, &mut report.containment)?;
+        materialise(settings, &job, resolved, parent, grip, workspace, &mut report.containment)?;
     command.stdout = stdout;
-    drop(resolved);
     clock.lap("materialise", report);
     let promise = job.feedback.as_deref().map(Promise::new);
 
@@ -277,8 +278,15 @@ fn read(source: impl std::io::Read, name: String, limit: usize) -> Result<Value,
 /// The winners' values, opened and parsed.
 #[derive(Debug)]
 struct Resolved {
-    variables: Vec<(String, Value)>,
+    variables: Vec<Variable>,
     services: Vec<Service>,
+}
+
+#[derive(Debug)]
+struct Variable {
+    name: String,
+    sensitive: bool,
+    value: Value,
 }
 
 async fn resolve(
@@ -297,9 +305,11 @@ async fn resolve(
     let revealed = backend.reveal(resolution.winners()).await;
     audit(job, backend.name(), &resolution, if revealed.is_ok() { "given" } else { "failed" });
     let mut resolved = Resolved { variables: Vec::new(), services: Vec::new() };
-    for Revealed { name, value, .. } in revealed? {
+    for Revealed { name, sensitive, value } in revealed? {
         match name.kind {
-            Kind::Envvar => resolved.variables.push((name.key, value)),
+            Kind::Envvar => {
+                resolved.variables.push(Variable { name: name.key, sensitive, value });
+            }
             Kind::Pgservice => resolved.services.push(service(&name, &value)?),
         }
     }
@@ -328,7 +338,7 @@ fn service(name: &Name, value: &Value) -> Result<Service, Error> {
 fn materialise(
     settings: &Settings,
     job: &Job,
-    resolved: &Resolved,
+    resolved: Resolved,
     mut parent: Vec<(OsString, OsString)>,
     grip: Grip,
     workspace: &mut Workspace,
@@ -349,10 +359,14 @@ fn materialise(
         pass: settings.environment.pass.clone(),
         trust: settings.environment.trust.clone(),
     };
-    let secrets = resolved.variables.iter().map(|(name, value)| (name.as_str(), value));
+    let secrets = resolved.variables.iter().map(|secret| (secret.name.as_str(), &secret.value));
     let mut environment = environment::build(&policy, parent, &job.env, secrets)?;
     // The last step that can fail: from here on there is something to wipe.
     workspace.write(&pgservice::render_file(&resolved.services))?;
+    let masker = Masker::new(sensitive(job, resolved, &environment));
+    for name in masker.unmaskable() {
+        tracing::warn!(secret = name, "too short to be masked in the job's output (under 4 bytes)");
+    }
     environment.set_own([
         ("PGSERVICEFILE", workspace.service_file().into_os_string()),
         ("PGSYSCONFDIR", workspace.sysconf_dir().into_os_string()),
@@ -369,7 +383,29 @@ fn materialise(
         confinement,
         namespace: level != containment::Level::Process,
         stdout: None,
+        masker: Arc::new(masker),
     })
+}
+
+/// What must not be seen in what comes out of the job.
+fn sensitive(job: &Job, resolved: Resolved, environment: &Environment) -> Vec<Sensitive> {
+    let mut sensitive = Vec::new();
+    for Variable { name, value, .. } in resolved.variables.into_iter().filter(|v| v.sensitive) {
+        sensitive.push(Sensitive { name: Name::envvar(name).to_string(), value });
+    }
+    for service in resolved.services {
+        let name = Name::pgservice(service.name()).to_string();
+        for value in service.into_password_values() {
+            sensitive.push(Sensitive { name: name.clone(), value });
+        }
+    }
+    for name in &job.mask_env {
+        match environment.value(name) {
+            Some(value) => sensitive.push(Sensitive { name: format!("env:{name}"), value }),
+            None => tracing::info!(name, "`mask_env` names a variable that the job doesn't get"),
+        }
+    }
+    sensitive
 }
 
 /// Where a workspace may go that is not in a namespace.

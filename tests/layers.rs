@@ -8,7 +8,17 @@ const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
 /// A module imports only from lines above its own; those on one line don't know each other.
 const LAYERS: &[&[&str]] = &[
     &["sys", "secret", "task"],
-    &["pgservice", "environment", "job", "settings", "http", "dotenv", "qgis_project", "connect"],
+    &[
+        "pgservice",
+        "environment",
+        "job",
+        "redact",
+        "settings",
+        "http",
+        "dotenv",
+        "qgis_project",
+        "connect",
+    ],
     &["precedence", "store"],
     &["backend", "containment", "supervise"],
     &["report"],
@@ -34,6 +44,7 @@ const CONFINED: &[(&str, &[&str])] = &[
             "containment/workspace.rs",
             "supervise/child.rs",
             "pipeline.rs",
+            "redact/",
             "cli/secret/",
             "dotenv.rs",
         ],

@@ -63,7 +63,8 @@ pub(super) struct Descriptor {
     /// Variables for the job that are no secrets.
     #[serde(default)]
     pub(super) env: UniqueMap,
-    /// Names of variables in `env` whose values are masked in the output all the same.
+    /// Names of variables, of `env` or of the runner's environment, whose values are masked as
+    /// secrets are.
     #[serde(default)]
     pub(super) mask_env: Vec<String>,
     /// Where the job starts: an absolute path.

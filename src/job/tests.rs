@@ -80,7 +80,6 @@ fn every_fault_has_its_message() {
         (with("working_dir", "\"/io/../etc\""), "`working_dir`: must not hold `..`"),
         (with("feedback", "\"f.json\""), "`feedback`: must be an absolute path"),
         (with("require", "[\"API_KEY\"]"), "`require`: write each as envvar:NAME"),
-        (with("mask_env", "[\"X\"]"), "`mask_env`: names a variable that `env` doesn't set"),
         (with("env", "{\"A=B\":\"\"}"), "`env`: a variable's name"),
         (with("env", "{\"A\":\"hunter2\\u0000\"}"), "`env`: a variable's value"),
         (with("env", "{\"A\":7}"), "at `env.A`: expected a string"),

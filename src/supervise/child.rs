@@ -8,6 +8,7 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -20,6 +21,7 @@ use tokio::time::Instant;
 use super::machine::{Action, Ending, Event, Machine};
 use super::signals::{Received, Signals};
 use crate::environment::Environment;
+use crate::redact::Masker;
 use crate::sys::oom::OomWatch;
 use crate::sys::spawn::{Confinement, Failure, Program, Step, spawn};
 use crate::sys::tree::{Ended, Exit, Tree};
@@ -46,6 +48,8 @@ pub struct Command {
     pub namespace: bool,
     /// In place of the runner's standard output.
     pub stdout: Option<File>,
+    /// What its output must not show.
+    pub masker: Arc<Masker>,
 }
 
 /// How it went.

@@ -42,7 +42,7 @@ fn every_fault_has_its_place_and_its_remedy() {
         (and(r#""timeout_s":-1"#), ["`timeout_s`", "from 0 to one year"]),
         (and(&format!(r#""require":["{CANARY}"]"#)), ["`require`", "envvar:NAME"]),
         (and(&format!(r#""working_dir":"{CANARY}""#)), ["`working_dir`", "absolute path"]),
-        (and(&format!(r#""mask_env":["{CANARY}"]"#)), ["`mask_env`", "`env` doesn't set"]),
+        (and(&format!(r#""mask_env":{{"{CANARY}":1}}"#)), ["`mask_env`", "expected"]),
         (cut(&and(&format!("\"id\":\"{CANARY}\""))), ["duplicate key `id`", "line 1"]),
         (cut(&good), ["line 1, column", "ends in the middle"]),
         (format!("{{\n\n  {CANARY}"), ["line 3, column 3", "JSON doesn't allow"]),
