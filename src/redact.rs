@@ -1,21 +1,33 @@
-//! Masking: secret values never come out of a stream that goes through here.
+//! Masking: secret values never come out of a text or stream that goes through here.
 //!
-//! Invariants: the masked text is a function of the text and the values, however the text is cut
+//! Invariants: what comes out is a function of the text and the values, however the text is cut
 //! into pieces; what cannot be a part of a value is passed on at once; memory is bounded, whatever
-//! comes; bytes that are no part of a value pass unchanged, text or not.
+//! comes; bytes that are no part of a value pass unchanged, text or not; there is one copy of each
+//! value, which is overwritten when the last user of the [`Masker`] is gone.
+//!
+//! A value is found in the forms in which programs write it: as it is, escaped character by
+//! character (`rendering`), in hexadecimal digits and in base64 (`needle`). No form is written
+//! down: each is compared with the text at the few places where it may begin (`index`).
+
+mod index;
+mod needle;
+mod prepared;
+mod rendering;
+mod stream;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 
-use zeroize::Zeroize;
+pub use stream::Stream;
 
 use crate::secret::Value;
+use prepared::{Occurrence, Prepared, stretches};
 
 /// What stands in the place of a value.
 pub const MASK: &str = "***";
 
-/// The shortest value that is masked, in bytes.
+/// The shortest value that is masked, in bytes, without blanks at its ends.
 pub const MIN_VALUE: usize = 4;
 
 /// A value that must not be seen, and what it is called where hits are counted.
@@ -30,15 +42,30 @@ pub struct Sensitive {
 /// Knows the values. Made once for a run, shared by its streams.
 ///
 /// What takes time is done when the first byte is masked: many a job writes nothing.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Masker {
     values: Vec<Sensitive>,
+    /// In the order in which they are counted.
+    names: Vec<String>,
+    prepared: OnceLock<Prepared>,
+}
+
+impl fmt::Debug for Masker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Masker").field("values", &self.values).finish_non_exhaustive()
+    }
 }
 
 impl Masker {
     /// Takes the values over.
     pub fn new(values: Vec<Sensitive>) -> Self {
-        Self { values }
+        let mut names: Vec<String> = Vec::new();
+        for Sensitive { name, .. } in &values {
+            if !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        Self { values, names, prepared: OnceLock::new() }
     }
 
     /// Whether there is nothing to mask.
@@ -48,64 +75,46 @@ impl Masker {
 
     /// The names of values that are too short to be masked.
     pub fn unmaskable(&self) -> impl Iterator<Item = &str> {
-        self.values.iter().filter(|v| v.value.len() < MIN_VALUE).map(|v| v.name.as_str())
+        let short = |value: &&Sensitive| value.value.expose().trim_ascii().len() < MIN_VALUE;
+        self.values.iter().filter(short).map(|value| value.name.as_str())
     }
 
     /// Masks a stream of its own.
     pub fn stream(self: &Arc<Self>) -> Stream {
-        Stream { masker: Arc::clone(self), buffer: vec![0; 1 << 16], filled: 0 }
+        Stream::new(Arc::clone(self))
     }
 
     /// Masks a text that is whole.
-    pub fn text<'t>(self: &Arc<Self>, text: &'t str) -> Cow<'t, str> {
-        Cow::Borrowed(text)
+    pub fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let mut found = Vec::new();
+        self.search(text.as_bytes(), 0, true, &mut found);
+        if found.is_empty() {
+            return text.into();
+        }
+        let mut out = Vec::with_capacity(text.len());
+        let mut copied = 0;
+        stretches(&mut found, |stretch| {
+            out.extend_from_slice(&text.as_bytes()[copied..stretch[0].start]);
+            out.extend_from_slice(MASK.as_bytes());
+            copied = stretch[stretch.len() - 1].end;
+        });
+        out.extend_from_slice(&text.as_bytes()[copied..]);
+        String::from_utf8_lossy(&out).into_owned().into()
+    }
+
+    fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.names.iter().map(String::as_str)
+    }
+
+    /// As [`Prepared::search`].
+    fn search(&self, text: &[u8], from: usize, whole: bool, found: &mut Vec<Occurrence>) -> usize {
+        if self.values.is_empty() || from == text.len() {
+            return text.len();
+        }
+        let prepared = self.prepared.get_or_init(|| Prepared::new(&self.values, &self.names));
+        prepared.search(&self.values, text, from, whole, found)
     }
 }
 
-/// One stream on its way through.
-#[derive(Debug)]
-pub struct Stream {
-    masker: Arc<Masker>,
-    buffer: Vec<u8>,
-    filled: usize,
-}
-
-impl Stream {
-    /// Room to read into; never empty.
-    pub fn space(&mut self) -> &mut [u8] {
-        &mut self.buffer
-    }
-
-    /// Takes the first `read` bytes of [`Self::space`]; returns what can be passed on now.
-    pub fn filled(&mut self, read: usize) -> &[u8] {
-        self.filled = read;
-        &self.buffer[..self.filled]
-    }
-
-    /// The stream is over: returns the rest.
-    pub fn end(&mut self) -> &[u8] {
-        &[]
-    }
-
-    /// How many bytes are held back, because a value may have begun in them.
-    pub fn held(&self) -> usize {
-        0
-    }
-
-    /// Gives out what is held back, if it is not more than `most` bytes; the value that may have
-    /// begun there is masked from the next byte on. For a person who types and waits for the echo.
-    pub fn release(&mut self, most: usize) -> &[u8] {
-        &self.buffer[..self.held().min(most)]
-    }
-
-    /// How often a value was masked, by its name.
-    pub fn hits(&self) -> BTreeMap<&str, u64> {
-        self.masker.values.iter().map(|value| (value.name.as_str(), 0)).collect()
-    }
-}
-
-impl Drop for Stream {
-    fn drop(&mut self) {
-        self.buffer.zeroize();
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,208 @@
+//! Where a needle may begin, found fast.
+//!
+//! Invariant: no form of a needle is passed over, but for those that a terminal's control sequence
+//! interrupts within its first bytes: who searches looks before each ESCAPE besides.
+//!
+//! Every form is at least [`GRAM`] + `stride` - 1 bytes long. So one of its first `stride` grams
+//! begins at a multiple of `stride`, and only there it is looked for: first in a table of bits,
+//! small enough to stay in the cache, by a hash; what passes, in a table of grams.
+
+use super::needle::{ESC, Family};
+
+/// The bytes that are looked at together.
+const GRAM: usize = 4;
+
+/// The largest stride: a larger one makes the tables larger, and is not faster.
+const MAX_STRIDE: usize = 4;
+
+/// The grams of the beginnings of needles.
+pub(super) struct Index {
+    stride: usize,
+    bits: Vec<u64>,
+    shift: u32,
+    /// Open addressing: a gram, and its entries in `entries`, or `EMPTY`.
+    slots: Vec<Slot>,
+    entries: Vec<Entry>,
+    /// Needles by their first byte.
+    first: Vec<Vec<u32>>,
+    /// The first two bytes of the needles.
+    pairs: Vec<u64>,
+}
+
+#[derive(Clone, Copy)]
+struct Slot {
+    gram: u32,
+    from: u32,
+    to: u32,
+}
+
+const EMPTY: Slot = Slot { gram: 0, from: 0, to: 0 };
+
+/// A needle, and where in it the gram is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Entry {
+    gram: u32,
+    needle: u32,
+    offset: u8,
+}
+
+fn gram(bytes: [u8; GRAM]) -> u32 {
+    u32::from_le_bytes(bytes)
+}
+
+fn hash(gram: u32) -> u32 {
+    // Knuth's multiplicative hash: the upper bits are the good ones.
+    gram.wrapping_mul(0x9e37_79b1)
+}
+
+impl Index {
+    /// Builds it for needles, each a family and its piece.
+    pub(super) fn new<'a>(needles: impl Iterator<Item = (Family, &'a [u8])> + Clone) -> Self {
+        let shortest = needles.clone().map(|(family, piece)| family.shortest(piece)).min();
+        let stride = shortest.map_or(MAX_STRIDE, |shortest| {
+            (shortest + 1).saturating_sub(GRAM).clamp(1, MAX_STRIDE)
+        });
+        let mut entries = Vec::new();
+        let mut first = vec![Vec::new(); 256];
+        let mut pairs = vec![0; 65_536 / 64];
+        for (needle, (family, piece)) in needles.enumerate() {
+            let needle = needle as u32;
+            family.beginnings(piece, GRAM + stride - 1, &mut |begun| {
+                for (offset, window) in begun.windows(GRAM).enumerate() {
+                    let gram = gram([window[0], window[1], window[2], window[3]]);
+                    entries.push(Entry { gram, needle, offset: offset as u8 });
+                }
+                let (one, two) = (usize::from(begun[0]), usize::from(begun[1]));
+                set(&mut pairs, one << 8 | two);
+                if matches!(family, Family::Text(_)) {
+                    set(&mut pairs, one << 8 | usize::from(ESC));
+                }
+                let needles: &mut Vec<u32> = &mut first[one];
+                if needles.last() != Some(&needle) {
+                    needles.push(needle);
+                }
+            });
+        }
+        for needles in &mut first {
+            needles.sort_unstable();
+            needles.dedup();
+        }
+        entries.sort_unstable();
+        entries.dedup();
+        // Each gram gets some 64 bits, so that one in 64 of other grams passes.
+        let log = (64 * entries.len()).next_power_of_two().trailing_zeros().clamp(15, 23);
+        let mut index = Self {
+            stride,
+            bits: vec![0; (1 << log) / 64],
+            shift: 32 - log,
+            slots: vec![EMPTY; (2 * entries.len() + 1).next_power_of_two()],
+            entries,
+            first,
+            pairs,
+        };
+        let mut from = 0;
+        while let Some(gram) = index.entries.get(from).map(|entry| entry.gram) {
+            let same = index.entries[from..].iter().take_while(|entry| entry.gram == gram).count();
+            set(&mut index.bits, (hash(gram) >> index.shift) as usize);
+            let mut at = index.slot(gram);
+            while index.slots[at].to > 0 {
+                at = (at + 1) & (index.slots.len() - 1);
+            }
+            index.slots[at] = Slot { gram, from: from as u32, to: (from + same) as u32 };
+            from += same;
+        }
+        index
+    }
+
+    fn slot(&self, gram: u32) -> usize {
+        // Other bits than those of the table of bits would be better, but are not needed.
+        (hash(gram) >> 7) as usize & (self.slots.len() - 1)
+    }
+
+    fn entries(&self, gram: u32) -> &[Entry] {
+        let mut at = self.slot(gram);
+        loop {
+            let slot = self.slots[at];
+            if slot.to == 0 {
+                return &[];
+            }
+            if slot.gram == gram {
+                return &self.entries[slot.from as usize..slot.to as usize];
+            }
+            at = (at + 1) & (self.slots.len() - 1);
+        }
+    }
+
+    fn may_hold(&self, gram: u32) -> bool {
+        let at = hash(gram) >> self.shift;
+        self.bits[at as usize / 64] >> (at % 64) & 1 != 0
+    }
+
+    /// Calls `take` with each needle that may begin in `text` at `from` or later, and where: some
+    /// places more than once, and not in order.
+    pub(super) fn search(&self, text: &[u8], from: usize, mut take: impl FnMut(u32, usize)) {
+        if self.entries.is_empty() {
+            return;
+        }
+        let at_gram = |at: usize, take: &mut dyn FnMut(u32, usize)| {
+            let Some(&window) = text[at..].first_chunk::<GRAM>() else { return };
+            for entry in self.entries(gram(window)) {
+                if let Some(start) = at.checked_sub(entry.offset.into()).filter(|s| *s >= from) {
+                    take(entry.needle, start);
+                }
+            }
+        };
+        // The first gram that is looked at ends the first `stride` starts.
+        let mut at = from + self.stride - 1;
+        let mut tail = from;
+        const LANES: usize = 8;
+        let reach = (LANES - 1) * self.stride + GRAM;
+        while let Some(block) = text.get(at..at + reach) {
+            let mut any = false;
+            for lane in 0..LANES {
+                let bytes = &block[lane * self.stride..][..GRAM];
+                any |= self.may_hold(gram([bytes[0], bytes[1], bytes[2], bytes[3]]));
+            }
+            if any {
+                for lane in 0..LANES {
+                    at_gram(at + lane * self.stride, &mut take);
+                }
+            }
+            at += LANES * self.stride;
+        }
+        while text.len() >= at + GRAM {
+            at_gram(at, &mut take);
+            at += self.stride;
+        }
+        tail = tail.max((at + 1).saturating_sub(self.stride));
+        // What begins too near the end for a whole gram, and what a sequence interrupts.
+        for start in tail..text.len() {
+            self.by_pair(text, start, &mut take);
+        }
+        for escape in memchr::memchr_iter(ESC, &text[from..]) {
+            let escape = from + escape;
+            for start in escape.saturating_sub(GRAM + self.stride - 2).max(from)..escape {
+                self.by_pair(text, start, &mut take);
+            }
+        }
+    }
+
+    fn by_pair(&self, text: &[u8], start: usize, take: &mut impl FnMut(u32, usize)) {
+        let one = usize::from(text[start]);
+        let possible =
+            text.get(start + 1).is_none_or(|two| is_set(&self.pairs, one << 8 | usize::from(*two)));
+        if possible {
+            for needle in &self.first[one] {
+                take(*needle, start);
+            }
+        }
+    }
+}
+
+fn set(bits: &mut [u64], at: usize) {
+    bits[at / 64] |= 1 << (at % 64);
+}
+
+fn is_set(bits: &[u64], at: usize) -> bool {
+    bits[at / 64] >> (at % 64) & 1 != 0
+}

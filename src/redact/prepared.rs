@@ -1,0 +1,183 @@
+//! The needles of a run's values, ready to be searched for.
+//!
+//! Invariant: occurrences are a function of the text alone; those that lie inside another one are
+//! none, and those that overlap are masked as one.
+
+use super::index::Index;
+use super::needle::{Case, Family, LineEnds, Needle};
+use super::{MIN_VALUE, Sensitive};
+
+/// From this length on, in bytes, encoded forms are masked: shorter ones turn up by chance.
+const MIN_ENCODED: usize = 8;
+
+/// The most lines of a value that are masked in encoded forms each.
+const MOST_ENCODED_LINES: usize = 64;
+
+/// A stretch of text in which a value stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Occurrence {
+    /// Where it begins.
+    pub(super) start: usize,
+    /// Where it ends.
+    pub(super) end: usize,
+    /// The number of the value's name.
+    pub(super) name: u32,
+}
+
+/// What is searched for.
+pub(super) struct Prepared {
+    needles: Vec<Needle>,
+    /// The number of each value's name.
+    names: Vec<u32>,
+    index: Index,
+}
+
+impl Prepared {
+    /// From the values, and their names without repetition.
+    pub(super) fn new(values: &[Sensitive], names: &[String]) -> Self {
+        let number = |value: &Sensitive| names.iter().position(|name| *name == value.name);
+        let names = values.iter().map(|value| number(value).unwrap_or_default() as u32).collect();
+        let mut needles = Vec::new();
+        for (number, value) in values.iter().enumerate() {
+            add(number as u32, value.value.expose(), &mut needles);
+        }
+        let pieces = needles.iter().map(|needle| (needle.family, piece(values, needle)));
+        let index = Index::new(pieces);
+        Self { needles, names, index }
+    }
+
+    /// Finds the occurrences that begin in `text` at `from` or later, adds them to `found`, and
+    /// returns where the first one begins that more text could complete or prolong. At the end of
+    /// the text, when it is `whole`, nothing can.
+    pub(super) fn search(
+        &self,
+        values: &[Sensitive],
+        text: &[u8],
+        from: usize,
+        whole: bool,
+        found: &mut Vec<Occurrence>,
+    ) -> usize {
+        let mut open = text.len();
+        self.index.search(text, from, |needle, start| {
+            let needle = &self.needles[needle as usize];
+            let there = needle.family.compare(piece(values, needle), text, start);
+            if there.more && !whole {
+                open = open.min(start);
+            }
+            if let Some(end) = there.end {
+                let name = self.names[needle.value as usize];
+                found.push(Occurrence { start, end, name });
+            }
+        });
+        open
+    }
+}
+
+/// Puts occurrences in order, leaves out those inside another one, and calls `take` with each
+/// stretch in which they overlap, and with those that it is made of.
+pub(super) fn stretches(found: &mut Vec<Occurrence>, mut take: impl FnMut(&[Occurrence])) {
+    // The longest of those that begin together first.
+    found.sort_unstable_by_key(|one| (one.start, std::cmp::Reverse(one.end), one.name));
+    found.dedup();
+    let mut last: Option<Occurrence> = None;
+    found.retain(|one| {
+        let inside = last.is_some_and(|last| {
+            one.end <= last.end && (one.start, one.end) != (last.start, last.end)
+        });
+        if !inside {
+            last = Some(*one);
+        }
+        !inside
+    });
+    for stretch in found.chunk_by(|one, next| next.start < one.end) {
+        take(stretch);
+    }
+}
+
+fn piece<'v>(values: &'v [Sensitive], needle: &Needle) -> &'v [u8] {
+    &values[needle.value as usize].value.expose()[needle.from as usize..needle.to as usize]
+}
+
+fn add(number: u32, value: &[u8], needles: &mut Vec<Needle>) {
+    let core = trim(value, 0..value.len());
+    if core.len() < MIN_VALUE {
+        return;
+    }
+    let mut add = |piece: std::ops::Range<usize>, family| {
+        let (from, to) = (piece.start as u32, piece.end as u32);
+        needles.push(Needle { value: number, from, to, family });
+    };
+    encoded(&value[core.clone()], &mut |family| add(core.clone(), family));
+    let lines = lines(value, core);
+    if lines.len() < 2 {
+        return;
+    }
+    let few = lines.len() <= MOST_ENCODED_LINES;
+    for line in lines {
+        let text = &value[line.clone()];
+        let boundary = text.starts_with(b"-----BEGIN ") || text.starts_with(b"-----END ");
+        if text.len() < MIN_ENCODED || boundary {
+            continue;
+        }
+        if few {
+            encoded(text, &mut |family| add(line.clone(), family));
+        } else {
+            add(line, Family::Text(Case::Kept));
+        }
+    }
+}
+
+/// The families of forms in which a piece is looked for.
+fn encoded(piece: &[u8], take: &mut dyn FnMut(Family)) {
+    take(Family::Text(Case::Kept));
+    if piece.len() < MIN_ENCODED {
+        return;
+    }
+    // A word may stand elsewhere in other letters; a letter and a digit make no word.
+    if piece.iter().any(u8::is_ascii_alphabetic) && piece.iter().any(u8::is_ascii_digit) {
+        if piece.iter().any(u8::is_ascii_lowercase) {
+            take(Family::Text(Case::Upper));
+        }
+        if piece.iter().any(u8::is_ascii_uppercase) {
+            take(Family::Text(Case::Lower));
+        }
+    }
+    let several = piece.iter().any(|byte| matches!(byte, b'\r' | b'\n'));
+    let ends: &[LineEnds] =
+        if several { &[LineEnds::Kept, LineEnds::Lf, LineEnds::CrLf] } else { &[LineEnds::Kept] };
+    for ends in ends.iter().copied() {
+        for upper in [false, true] {
+            take(Family::Hex(upper, ends));
+            take(Family::Percent(upper, ends));
+        }
+        for before in 0..3 {
+            take(Family::Base64(before, ends));
+        }
+    }
+}
+
+/// A range without the blanks at both ends.
+fn trim(value: &[u8], range: std::ops::Range<usize>) -> std::ops::Range<usize> {
+    // `u8::is_ascii_whitespace` leaves the vertical tab out.
+    let blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x0b;
+    let text = &value[range.clone()];
+    let Some(first) = text.iter().position(|byte| !blank(byte)) else {
+        return range.start..range.start;
+    };
+    let last = text.iter().rposition(|byte| !blank(byte)).unwrap_or(first);
+    range.start + first..range.start + last + 1
+}
+
+fn lines(value: &[u8], core: std::ops::Range<usize>) -> Vec<std::ops::Range<usize>> {
+    let mut lines = Vec::new();
+    let mut from = core.start;
+    for (at, byte) in value.iter().enumerate().take(core.end).skip(core.start) {
+        if matches!(byte, b'\r' | b'\n') {
+            lines.push(trim(value, from..at));
+            from = at + 1;
+        }
+    }
+    lines.push(trim(value, from..core.end));
+    lines.retain(|line| !line.is_empty());
+    lines
+}
