@@ -7,7 +7,7 @@
 //! begins at a multiple of `stride`, and only there it is looked for: first in a table of bits,
 //! small enough to stay in the cache, by a hash; what passes, in a table of grams.
 
-use super::needle::{ESC, Family};
+use super::needle::{ESC, Family, Spelt};
 
 /// The bytes that are looked at together.
 const GRAM: usize = 4;
@@ -38,12 +38,26 @@ struct Slot {
 
 const EMPTY: Slot = Slot { gram: 0, from: 0, to: 0 };
 
-/// A needle, and where in it the gram is.
+/// A gram, a needle, and where in it the gram is; in one number, for they are sorted.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Entry {
-    gram: u32,
-    needle: u32,
-    offset: u8,
+struct Entry(u64);
+
+impl Entry {
+    fn new(gram: u32, needle: u32, offset: usize) -> Self {
+        Self(u64::from(gram) << 32 | u64::from(needle) << 2 | offset as u64)
+    }
+
+    fn gram(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    fn needle(self) -> u32 {
+        self.0 as u32 >> 2
+    }
+
+    fn offset(self) -> usize {
+        self.0 as usize & 3
+    }
 }
 
 fn gram(bytes: [u8; GRAM]) -> u32 {
@@ -65,12 +79,19 @@ impl Index {
         let mut entries = Vec::new();
         let mut first = vec![Vec::new(); 256];
         let mut pairs = vec![0; 65_536 / 64];
+        let mut spelt = Spelt::new(GRAM + stride - 1);
         for (needle, (family, piece)) in needles.enumerate() {
             let needle = needle as u32;
-            family.beginnings(piece, GRAM + stride - 1, &mut |begun| {
+            let mut before = [Entry(0); MAX_STRIDE];
+            family.beginnings(piece, &mut spelt, &mut |begun| {
                 for (offset, window) in begun.windows(GRAM).enumerate() {
                     let gram = gram([window[0], window[1], window[2], window[3]]);
-                    entries.push(Entry { gram, needle, offset: offset as u8 });
+                    let entry = Entry::new(gram, needle, offset);
+                    // They come in order, as a rule.
+                    if before[offset] != entry {
+                        before[offset] = entry;
+                        entries.push(entry);
+                    }
                 }
                 let (one, two) = (usize::from(begun[0]), usize::from(begun[1]));
                 set(&mut pairs, one << 8 | two);
@@ -101,8 +122,9 @@ impl Index {
             pairs,
         };
         let mut from = 0;
-        while let Some(gram) = index.entries.get(from).map(|entry| entry.gram) {
-            let same = index.entries[from..].iter().take_while(|entry| entry.gram == gram).count();
+        while let Some(gram) = index.entries.get(from).map(|entry| entry.gram()) {
+            let same =
+                index.entries[from..].iter().take_while(|entry| entry.gram() == gram).count();
             set(&mut index.bits, (hash(gram) >> index.shift) as usize);
             let mut at = index.slot(gram);
             while index.slots[at].to > 0 {
@@ -147,8 +169,8 @@ impl Index {
         let at_gram = |at: usize, take: &mut dyn FnMut(u32, usize)| {
             let Some(&window) = text[at..].first_chunk::<GRAM>() else { return };
             for entry in self.entries(gram(window)) {
-                if let Some(start) = at.checked_sub(entry.offset.into()).filter(|s| *s >= from) {
-                    take(entry.needle, start);
+                if let Some(start) = at.checked_sub(entry.offset()).filter(|s| *s >= from) {
+                    take(entry.needle(), start);
                 }
             }
         };

@@ -3,6 +3,9 @@
 //! Invariants: a needle holds no copy of its value; what is found is the longest of its forms that
 //! begins there; when the text ends too early to tell, that is said.
 
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
 use super::rendering::{self, BACKSLASHES, ESCAPES, Escapes, MOST_ESCAPES, Part, Unit};
 
 /// Which part of which value, and in which family of forms.
@@ -101,10 +104,15 @@ impl Family {
 
     /// Calls `take` with what each form begins with: `width` bytes, of which none has fewer. One
     /// may come twice. Control sequences of terminals are not among them.
-    pub(super) fn beginnings(self, piece: &[u8], width: usize, take: &mut dyn FnMut(&[u8])) {
+    pub(super) fn beginnings(self, piece: &[u8], spelt: &mut Spelt, take: &mut dyn FnMut(&[u8])) {
+        let width = spelt.width;
         let mut begun = Vec::with_capacity(width);
         match self {
-            Self::Text(case) => begin_text(piece, case, width, &mut begun, take),
+            Self::Text(case) => {
+                let units = units(piece).take(width);
+                let units: Vec<_> = units.map(|unit| spelt.of(unit, case)).collect();
+                begin_text(&units, width, &mut begun, take);
+            }
             Self::Hex(upper, ends) => {
                 begun.extend(bytes(piece, ends).take(width).flat_map(|b| rendering::hex(b, upper)));
                 take(&begun[..width]);
@@ -489,16 +497,24 @@ fn one_of(
     })
 }
 
+/// The fewest characters from one line break to the next; lines of 64 and of 76 are usual.
+const BREAKS_APART: usize = 16;
+
 fn base64(bytes: impl Iterator<Item = u8>, before: u8, text: &[u8], start: usize) -> Found {
     let mut sextets = Sextets::new(bytes, before);
     let mut at = start;
     let mut more = false;
+    // Before the first character there is none.
+    let mut line = BREAKS_APART - 1;
     for sextet in sextets.by_ref() {
         if at > start
+            && line >= BREAKS_APART
             && let Some(end) = one_of(BREAKS, text, at, &mut more)
         {
             at = end;
+            line = 0;
         }
+        line += 1;
         match one_of(characters(sextet), text, at, &mut more) {
             Some(end) => at = end,
             None => return Found { end: None, more },
@@ -522,23 +538,32 @@ fn base64(bytes: impl Iterator<Item = u8>, before: u8, text: &[u8], start: usize
 
 const PADDING: [&[u8]; 3] = [b"=", b"%3D", b"%3d"];
 
-fn begin_text(
-    piece: &[u8],
-    case: Case,
+/// The renderings of units, as far as they are looked at. Units come again and again.
+pub(super) struct Spelt {
     width: usize,
-    begun: &mut Vec<u8>,
-    take: &mut dyn FnMut(&[u8]),
-) {
-    let length = begun.len();
-    if length >= width {
-        take(&begun[..width]);
-        return;
+    by_unit: BTreeMap<Unit, Rc<[Vec<u8>]>>,
+}
+
+impl Spelt {
+    /// As many bytes of them as `width`.
+    pub(super) fn new(width: usize) -> Self {
+        Self { width, by_unit: BTreeMap::new() }
     }
-    let (unit, used) = Unit::first(piece);
-    let room = width - length;
+
+    fn of(&mut self, unit: Unit, case: Case) -> Rc<[Vec<u8>]> {
+        let unit = match unit {
+            Unit::Plain(byte) => Unit::Plain(case.of(byte)),
+            unit => unit,
+        };
+        let width = self.width;
+        Rc::clone(self.by_unit.entry(unit).or_insert_with(|| spell(unit, width).into()))
+    }
+}
+
+/// The renderings of a unit in order, none twice, cut to `room` bytes.
+fn spell(unit: Unit, room: usize) -> Vec<Vec<u8>> {
     let mut texts: Vec<Vec<u8>> = Vec::new();
     match unit {
-        Unit::Plain(byte) => texts.push(vec![case.of(byte)]),
         Unit::Backslashes(run) => {
             for kind in BACKSLASHES {
                 let counts = rendering::backslashes(run);
@@ -546,7 +571,7 @@ fn begin_text(
             }
         }
         unit => rendering::each(unit, false, &mut |parts| {
-            spell(parts, room, &mut Vec::new(), &mut |text| texts.push(text.to_vec()));
+            spell_parts(parts, room, &mut Vec::new(), &mut |text| texts.push(text.to_vec()));
         }),
     }
     for text in &mut texts {
@@ -554,35 +579,53 @@ fn begin_text(
     }
     texts.sort_unstable();
     texts.dedup();
-    for text in texts {
-        begun.extend_from_slice(&text);
-        begin_text(&piece[used..], case, width, begun, take);
-        begun.truncate(length);
+    texts
+}
+
+fn begin_text(
+    units: &[Rc<[Vec<u8>]>],
+    width: usize,
+    begun: &mut Vec<u8>,
+    take: &mut dyn FnMut(&[u8]),
+) {
+    let length = begun.len();
+    let ([texts, rest @ ..], true) = (units, length < width) else {
+        take(&begun[..width]);
+        return;
+    };
+    let mut before: &[u8] = &[];
+    for text in texts.iter() {
+        let text = &text[..text.len().min(width - length)];
+        if text != before {
+            begun.extend_from_slice(text);
+            begin_text(rest, width, begun, take);
+            begun.truncate(length);
+            before = text;
+        }
     }
 }
 
 /// Writes the renderings of parts out, as far as there is room.
-fn spell(parts: &[Part], room: usize, begun: &mut Vec<u8>, take: &mut dyn FnMut(&[u8])) {
-    let [part, rest @ ..] = parts else {
+fn spell_parts(parts: &[Part], room: usize, begun: &mut Vec<u8>, take: &mut dyn FnMut(&[u8])) {
+    let ([part, rest @ ..], true) = (parts, begun.len() < room) else {
         take(begun);
         return;
     };
-    if begun.len() >= room {
-        take(begun);
-        return;
-    }
     let length = begun.len();
-    let fewest = usize::from(part.escapes == Escapes::Some);
-    let most = if part.escapes == Escapes::No { 0 } else { MOST_ESCAPES };
-    for kind in ESCAPES {
-        for count in fewest..=most.min(room) {
-            begun.extend(kind.repeat(count));
-            begun.extend_from_slice(part.text());
-            spell(rest, room, begun, take);
-            begun.truncate(length);
-        }
-        if most == 0 {
-            break;
+    let mut with = |escapes: &[u8], count: usize| {
+        begun.extend(escapes.repeat(count));
+        begun.extend_from_slice(part.text());
+        spell_parts(rest, room, begun, take);
+        begun.truncate(length);
+    };
+    if part.escapes != Escapes::Some {
+        with(b"", 0);
+    }
+    if part.escapes != Escapes::No {
+        for kind in ESCAPES {
+            for count in 1..=(room - length).div_ceil(kind.len()).min(MOST_ESCAPES) {
+                with(kind, count);
+            }
         }
     }
 }
@@ -605,7 +648,7 @@ fn begin_base64(
     }
     for character in characters(*sextet) {
         begun.extend_from_slice(character);
-        begin_base64(rest, width, false, begun, take);
+        begin_base64(rest, width, broken, begun, take);
         begun.truncate(length);
     }
     if length > 0 && !broken {

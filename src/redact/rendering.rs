@@ -4,7 +4,7 @@
 //! to be there by chance as the value itself.
 
 /// A part of a value that is escaped as one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Unit {
     /// An ASCII letter or digit, or `_`: nothing escapes it.
     Plain(u8),
