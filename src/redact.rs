@@ -6,14 +6,18 @@
 //! value, which is overwritten when the last user of the [`Masker`] is gone.
 //!
 //! A value is found in the forms in which programs write it: as it is, escaped character by
-//! character (`rendering`), in hexadecimal digits and in base64 (`needle`). No form is written
-//! down: each is compared with the text at the few places where it may begin (`index`).
+//! character (`text`, `rendering`), in hexadecimal digits (`needle`) and in `base64`. No form is
+//! written down: each is compared with the text at the few places where it may begin (`index`,
+//! `beginnings`).
 
+mod base64;
+mod beginnings;
 mod index;
 mod needle;
 mod prepared;
 mod rendering;
 mod stream;
+mod text;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -75,7 +79,7 @@ impl Masker {
 
     /// The names of values that are too short to be masked.
     pub fn unmaskable(&self) -> impl Iterator<Item = &str> {
-        let short = |value: &&Sensitive| value.value.expose().trim_ascii().len() < MIN_VALUE;
+        let short = |value: &&Sensitive| prepared::is_short(&value.value);
         self.values.iter().filter(short).map(|value| value.name.as_str())
     }
 

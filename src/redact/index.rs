@@ -7,7 +7,9 @@
 //! begins at a multiple of `stride`, and only there it is looked for: first in a table of bits,
 //! small enough to stay in the cache, by a hash; what passes, in a table of grams.
 
-use super::needle::{ESC, Family, Spelt};
+use super::beginnings::Spelt;
+use super::needle::Family;
+use super::text::ESC;
 
 /// The bytes that are looked at together.
 const GRAM: usize = 4;

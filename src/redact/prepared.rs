@@ -4,8 +4,9 @@
 //! none, and those that overlap are masked as one.
 
 use super::index::Index;
-use super::needle::{Case, Family, LineEnds, Needle};
+use super::needle::{Case, Digits, Family, LineEnds, Needle};
 use super::{MIN_VALUE, Sensitive};
+use crate::secret::Value;
 
 /// From this length on, in bytes, encoded forms are masked: shorter ones turn up by chance.
 const MIN_ENCODED: usize = 8;
@@ -94,6 +95,12 @@ pub(super) fn stretches(found: &mut Vec<Occurrence>, mut take: impl FnMut(&[Occu
     }
 }
 
+/// Whether a value is too short to be masked.
+pub(super) fn is_short(value: &Value) -> bool {
+    let value = value.expose();
+    trim(value, 0..value.len()).len() < MIN_VALUE
+}
+
 fn piece<'v>(values: &'v [Sensitive], needle: &Needle) -> &'v [u8] {
     &values[needle.value as usize].value.expose()[needle.from as usize..needle.to as usize]
 }
@@ -146,9 +153,8 @@ fn encoded(piece: &[u8], take: &mut dyn FnMut(Family)) {
     let ends: &[LineEnds] =
         if several { &[LineEnds::Kept, LineEnds::Lf, LineEnds::CrLf] } else { &[LineEnds::Kept] };
     for ends in ends.iter().copied() {
-        for upper in [false, true] {
-            take(Family::Hex(upper, ends));
-            take(Family::Percent(upper, ends));
+        for (upper, percent) in [(false, false), (true, false), (false, true), (true, true)] {
+            take(Family::Hex(Digits { upper, percent }, ends));
         }
         for before in 0..3 {
             take(Family::Base64(before, ends));

@@ -1,3 +1,5 @@
+//! Masking, by example.
+
 use std::sync::Arc;
 
 use super::*;
