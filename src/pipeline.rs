@@ -30,11 +30,12 @@ use crate::redact::{Masker, Sensitive};
 use crate::report::{self, Containment, Messenger, Outcome, Report};
 use crate::secret::{Kind, Name, Value, ValueBuf};
 use crate::settings::Settings;
-use crate::supervise::feedback::Promise;
+use crate::supervise::feedback::Settled;
 use crate::supervise::{self, Command, Finished, Signals};
 
 mod aftermath;
 mod confine;
+mod feedback;
 
 pub use aftermath::Mirrored;
 pub use confine::{Judged, judge};
@@ -109,8 +110,11 @@ pub async fn run(
             let begin = (source, parent, stdout);
             let result = stages(settings, begin, backend, place, signals, told).await;
             if let Ok(workspace) = workspace {
-                let tree = result.as_ref().map(|ran| ran.finished.tree).unwrap_or_default();
-                let receipt = workspace.wipe().with_processes(tree);
+                let (tree, leak) = match &result {
+                    Ok(Ran { finished, feedback }) => (finished.tree, feedback.leak.clone()),
+                    Err(_) => Default::default(),
+                };
+                let receipt = workspace.wipe().with_processes(tree).with_problem(leak);
                 clock.lap("wipe", &mut report);
                 log_wipe(&receipt);
                 wiped = receipt.verified;
@@ -128,10 +132,9 @@ pub async fn run(
         (Err(error), _) => Err(Error::Setup(format!("signal handlers: {error}"))),
     };
     let (outcome, failure) = match result {
-        Ok(Ran { finished, promise }) => {
+        Ok(Ran { finished, feedback }) => {
             report.peak_memory_bytes = finished.peak_memory;
-            let feedback = || promise.map_or(Ok(()), |promise| promise.check());
-            (Outcome::of(finished.ending, feedback, finished.out_of_memory), None)
+            (Outcome::of(finished.ending, feedback.verdict, finished.out_of_memory), None)
         }
         Err(error) => {
             let reason = error.kind().into();
@@ -174,7 +177,7 @@ struct Told<'a> {
 /// A job that ran.
 struct Ran {
     finished: Finished,
-    promise: Option<Promise>,
+    feedback: Settled,
 }
 
 async fn stages(
@@ -207,13 +210,25 @@ async fn stages(
         materialise(settings, &job, resolved, parent, grip, workspace, &mut report.containment)?;
     command.stdout = stdout;
     clock.lap("materialise", report);
-    let promise = job.feedback.as_deref().map(Promise::new);
+    let promised = job.feedback.as_deref().map(|path| {
+        let promise = feedback::promise(path, &command, workspace, notes);
+        (promise, Arc::clone(&command.masker))
+    });
 
     aftermath::note(notes, report);
     messenger.started(report);
     let finished = supervise::child::run(command, signals).await?;
     clock.lap("supervise", report);
-    Ok(Ran { finished, promise })
+    // Whatever the job's end: what it wrote is there.
+    let feedback = match promised {
+        Some((promise, masker)) => {
+            let settled = feedback::settle(promise, &masker, notes);
+            clock.lap("feedback", report);
+            settled
+        }
+        None => Settled { verdict: Ok(()), leak: None },
+    };
+    Ok(Ran { finished, feedback })
 }
 
 /// Gets the descriptor and checks it.

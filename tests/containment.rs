@@ -7,6 +7,7 @@
 mod account;
 mod container;
 mod exposed;
+mod feedback;
 mod hosts;
 mod killed;
 mod levels;

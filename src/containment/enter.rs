@@ -225,7 +225,7 @@ impl Entrance {
                         Note::Refused(step, raw) => {
                             Some(Refusal { step: step.into(), errno: Errno::from_raw(raw) })
                         }
-                        Note::Report(_) | Note::Told => None,
+                        Note::Report(_) | Note::Feedback(_) | Note::Told => None,
                     }));
                     self.notes.clear().map_err(|error| file_in_memory(&error))?;
                     privileges::open_to_others().map_err(system("PR_SET_DUMPABLE"))?;

@@ -18,6 +18,8 @@ pub enum Note {
     Refused(String, i32),
     /// Something that a later reader knows the form of: a report, as JSON.
     Report(serde_json::Value),
+    /// Where the job's feedback is, in a form that a later reader knows; null once it is settled.
+    Feedback(serde_json::Value),
     /// The last report has been delivered; nothing is left to do.
     Told,
 }

@@ -52,15 +52,22 @@ impl Receipt {
         }
     }
 
+    /// With something else that is left, if there is.
+    #[must_use]
+    pub fn with_problem(mut self, problem: Option<String>) -> Self {
+        if let Some(problem) = problem {
+            self.verified = false;
+            self.problem.get_or_insert(problem);
+        }
+        self
+    }
+
     /// With what became of the processes.
     #[must_use]
     pub fn with_processes(mut self, tree: Ended) -> Self {
         self.processes_killed = tree.killed;
-        if tree.left > 0 {
-            self.verified = false;
-            let problem = format!("{} processes of the job cannot be killed", tree.left);
-            self.problem.get_or_insert(problem);
-        }
-        self
+        let left =
+            (tree.left > 0).then(|| format!("{} processes of the job cannot be killed", tree.left));
+        self.with_problem(left)
     }
 }

@@ -14,6 +14,7 @@
 //!   sysconf/                 0500   PGSYSCONFDIR: empty, so that no host-wide file answers
 //!   qgis/                    0700   QGIS_CUSTOM_CONFIG_PATH
 //!   run/                     0700   XDG_RUNTIME_DIR
+//!   feedback/                0700   the feedback file, if it was promised and is to be masked
 //! ```
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -184,6 +185,33 @@ impl Workspace {
             changes.extend(c_path(at).map(|at| Change::Attach(tmpfs, at)));
         }
         Ok(())
+    }
+
+    /// A directory for the job's feedback with an empty file in it, and how the job sees that.
+    /// `owner`: uid and gid of the job, if it isn't the runner's.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's word; and where the workspace is on a disk, for then nothing is gained.
+    pub fn feedback(
+        &self,
+        name: &Path,
+        owner: Option<(u32, u32)>,
+    ) -> io::Result<(OwnedFd, PathBuf)> {
+        if !self.on_memory {
+            return Err(io::Error::other("the workspace is on a disk"));
+        }
+        let directory = self.own_path.join("feedback");
+        private_directory(0o700).create(&directory)?;
+        // With the mode that the job would give it: the directory is closed to others.
+        drop(File::create_new(directory.join(name))?);
+        if let Some((uid, gid)) = owner {
+            lchown(directory.join(name), Some(uid), Some(gid))?;
+            lchown(&directory, Some(uid), Some(gid))?;
+        }
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let held = rustix::fs::open(&directory, flags, Mode::empty())?;
+        Ok((held, self.path.join("feedback").join(name)))
     }
 
     /// Makes it the property of the account that the job runs as.

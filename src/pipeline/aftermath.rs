@@ -5,7 +5,7 @@
 
 use nix::libc;
 
-use super::Ended;
+use super::{Ended, feedback};
 use crate::containment::{Aftermath, Note, Notes};
 use crate::error::{Error, run_exit_code};
 use crate::report::{Messenger, Outcome, Report};
@@ -36,9 +36,10 @@ impl Mirrored {
             }
             Exit::Signal(signal) => (Error::InnerKilled(signal), signal),
         };
+        let leak = feedback::abandoned(&notes);
         let report = notes.into_iter().rev().find_map(|note| match note {
             Note::Report(report) => serde_json::from_value::<Report>(report).ok(),
-            Note::Refused(..) | Note::Told => None,
+            Note::Refused(..) | Note::Feedback(_) | Note::Told => None,
         });
         let ended = match report {
             Some(Report { exit_code: Some(exit_code), .. }) if told => {
@@ -57,6 +58,7 @@ impl Mirrored {
                 } else {
                     Outcome::killed(signal)
                 };
+                let receipt = receipt.map(|receipt| receipt.with_problem(leak));
                 let wiped = receipt.as_ref().is_none_or(|receipt| receipt.verified);
                 report.wipe = receipt;
                 let codes = settings.supervision.exit_codes;

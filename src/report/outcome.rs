@@ -61,11 +61,7 @@ pub enum Outcome {
 impl Outcome {
     /// The outcome of a job that ran. `feedback` matters only for a job that exited with 0,
     /// `out_of_memory` only for one that was killed without the runner's doing.
-    pub fn of(
-        ending: Ending,
-        feedback: impl FnOnce() -> Result<(), Complaint>,
-        out_of_memory: bool,
-    ) -> Self {
+    pub fn of(ending: Ending, feedback: Result<(), Complaint>, out_of_memory: bool) -> Self {
         let Ending { exit, cause } = ending;
         match (cause, exit) {
             (Some(Cause::TimedOut), _) => Self::TimedOut { ended_by: words(exit) },
@@ -83,7 +79,7 @@ impl Outcome {
                 Self::OutOfMemory { job_exit_code: exit.code() }
             }
             (None, Exit::Signal(number)) => Self::Signalled { signal: signal_name(number), number },
-            (None, Exit::Code(0)) => match feedback() {
+            (None, Exit::Code(0)) => match feedback {
                 Ok(()) => Self::Succeeded,
                 Err(complaint) => {
                     Self::Failed { job_exit_code: 0, message: Some(complaint.to_string()) }
