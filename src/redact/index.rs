@@ -4,8 +4,8 @@
 //! interrupts within its first bytes: who searches looks before each ESCAPE besides.
 //!
 //! Every form is at least [`GRAM`] + `stride` - 1 bytes long. So one of its first `stride` grams
-//! begins at a multiple of `stride`, and only there it is looked for: first in a table of bits,
-//! small enough to stay in the cache, by a hash; what passes, in a table of grams.
+//! begins at a multiple of `stride`, and only there it is looked for: first in a table of marks
+//! by a hash, small enough to stay in the cache; what passes, in a table of grams.
 
 use super::beginnings::Spelt;
 use super::needle::Family;
@@ -14,14 +14,20 @@ use super::text::ESC;
 /// The bytes that are looked at together.
 const GRAM: usize = 4;
 
+/// The size of the table of marks, in bytes: the second cache holds it. By the grams of twenty
+/// secrets one in a hundred others is marked, and one in eight of those passes.
+const MARKS: usize = 1 << 19;
+
+/// How many grams are looked at before it is asked whether one of them passed.
+const LANES: usize = 8;
+
 /// The largest stride: a larger one makes the tables larger, and is not faster.
 const MAX_STRIDE: usize = 4;
 
 /// The grams of the beginnings of needles.
 pub(super) struct Index {
     stride: usize,
-    bits: Vec<u64>,
-    shift: u32,
+    marks: Box<[u8; MARKS]>,
     /// Open addressing: a gram, and its entries in `entries`, or `EMPTY`.
     slots: Vec<Slot>,
     entries: Vec<Entry>,
@@ -71,6 +77,16 @@ fn hash(gram: u32) -> u32 {
     gram.wrapping_mul(0x9e37_79b1)
 }
 
+/// The gram's bit in its mark.
+fn bit(gram: u32) -> u32 {
+    hash(gram) >> 8 & 7
+}
+
+/// The gram's place in the table of marks.
+fn mark(gram: u32) -> usize {
+    (hash(gram) >> (u32::BITS - MARKS.trailing_zeros())) as usize
+}
+
 impl Index {
     /// Builds it for needles, each a family and its piece.
     pub(super) fn new<'a>(needles: impl Iterator<Item = (Family, &'a [u8])> + Clone) -> Self {
@@ -112,12 +128,9 @@ impl Index {
         }
         entries.sort_unstable();
         entries.dedup();
-        // Each gram gets some 64 bits, so that one in 64 of other grams passes.
-        let log = (64 * entries.len()).next_power_of_two().trailing_zeros().clamp(15, 23);
         let mut index = Self {
             stride,
-            bits: vec![0; (1 << log) / 64],
-            shift: 32 - log,
+            marks: Box::new([0; MARKS]),
             slots: vec![EMPTY; (2 * entries.len() + 1).next_power_of_two()],
             entries,
             first,
@@ -127,7 +140,7 @@ impl Index {
         while let Some(gram) = index.entries.get(from).map(|entry| entry.gram()) {
             let same =
                 index.entries[from..].iter().take_while(|entry| entry.gram() == gram).count();
-            set(&mut index.bits, (hash(gram) >> index.shift) as usize);
+            index.marks[mark(gram)] |= 1 << bit(gram);
             let mut at = index.slot(gram);
             while index.slots[at].to > 0 {
                 at = (at + 1) & (index.slots.len() - 1);
@@ -157,9 +170,9 @@ impl Index {
         }
     }
 
-    fn may_hold(&self, gram: u32) -> bool {
-        let at = hash(gram) >> self.shift;
-        self.bits[at as usize / 64] >> (at % 64) & 1 != 0
+    /// Not 0 if the gram may be one of a needle; the bit of the gram says more.
+    fn may_hold(&self, gram: u32) -> u8 {
+        self.marks[mark(gram)]
     }
 
     /// Calls `take` with each needle that may begin in `text` at `from` or later, and where: some
@@ -168,37 +181,12 @@ impl Index {
         if self.entries.is_empty() {
             return;
         }
-        let at_gram = |at: usize, take: &mut dyn FnMut(u32, usize)| {
-            let Some(&window) = text[at..].first_chunk::<GRAM>() else { return };
-            for entry in self.entries(gram(window)) {
-                if let Some(start) = at.checked_sub(entry.offset()).filter(|s| *s >= from) {
-                    take(entry.needle(), start);
-                }
-            }
+        let tail = match self.stride {
+            1 => self.grams::<1>(text, from, &mut take),
+            2 => self.grams::<2>(text, from, &mut take),
+            3 => self.grams::<3>(text, from, &mut take),
+            _ => self.grams::<MAX_STRIDE>(text, from, &mut take),
         };
-        // The first gram that is looked at ends the first `stride` starts.
-        let mut at = from + self.stride - 1;
-        let mut tail = from;
-        const LANES: usize = 8;
-        let reach = (LANES - 1) * self.stride + GRAM;
-        while let Some(block) = text.get(at..at + reach) {
-            let mut any = false;
-            for lane in 0..LANES {
-                let bytes = &block[lane * self.stride..][..GRAM];
-                any |= self.may_hold(gram([bytes[0], bytes[1], bytes[2], bytes[3]]));
-            }
-            if any {
-                for lane in 0..LANES {
-                    at_gram(at + lane * self.stride, &mut take);
-                }
-            }
-            at += LANES * self.stride;
-        }
-        while text.len() >= at + GRAM {
-            at_gram(at, &mut take);
-            at += self.stride;
-        }
-        tail = tail.max((at + 1).saturating_sub(self.stride));
         // What begins too near the end for a whole gram, and what a sequence interrupts.
         for start in tail..text.len() {
             self.by_pair(text, start, &mut take);
@@ -209,6 +197,42 @@ impl Index {
                 self.by_pair(text, start, &mut take);
             }
         }
+    }
+
+    /// Looks at a gram in every place of a stride; returns the first start that this doesn't settle.
+    fn grams<const STRIDE: usize>(
+        &self,
+        text: &[u8],
+        from: usize,
+        take: &mut impl FnMut(u32, usize),
+    ) -> usize {
+        let mut passed = |at: usize, gram: u32| {
+            for entry in self.entries(gram) {
+                if let Some(start) = at.checked_sub(entry.offset()).filter(|s| *s >= from) {
+                    take(entry.needle(), start);
+                }
+            }
+        };
+        let read = |block: &[u8], at: usize| block[at..].first_chunk().map_or(0, |g| gram(*g));
+        // The first gram that is looked at is the last one of the first start.
+        let mut at = from + STRIDE - 1;
+        // Several at a time, and one branch for all.
+        while let Some(block) = text.get(at..at + LANES * STRIDE + GRAM) {
+            let grams = |lane: usize| read(block, lane * STRIDE);
+            let any = (0..LANES).fold(0, |any, lane| any | self.may_hold(grams(lane)));
+            if any != 0 {
+                let passes = |gram: u32| self.may_hold(gram) >> bit(gram) & 1 != 0;
+                for lane in (0..LANES).filter(|lane| passes(grams(*lane))) {
+                    passed(at + lane * STRIDE, grams(lane));
+                }
+            }
+            at += LANES * STRIDE;
+        }
+        while text.len() >= at + GRAM {
+            passed(at, read(text, at));
+            at += STRIDE;
+        }
+        at + 1 - STRIDE
     }
 
     fn by_pair(&self, text: &[u8], start: usize, take: &mut impl FnMut(u32, usize)) {
