@@ -211,7 +211,7 @@ impl Error {
                 StartError::System(_) | StartError::View(_) | StartError::Privileges(_),
             ) => ("start_failed", INTERNAL),
             Self::Project(_) => ("project_unreadable", INVALID),
-            Self::Report(_) => ("report_undelivered", INTERNAL),
+            Self::Report(_) => ("report_undelivered", UNAVAILABLE),
             Self::Io(..) => ("io", INTERNAL),
             Self::Input(_) => ("input_refused", INVALID),
             Self::Setup(_) => ("setup_failed", INTERNAL),

@@ -156,12 +156,17 @@ pub async fn run(
 }
 
 impl Ended {
-    /// Writes the report's file, if the settings name one.
+    /// Writes the report's file and its summary, if the settings name them.
     fn write(&self, settings: &Settings) {
         if let Some(path) = &settings.report.file
             && let Err(error) = report::write(&self.report, path)
         {
             tracing::error!(%error, "the report is lost");
+        }
+        if let Some(path) = &settings.report.termination_log
+            && let Err(error) = report::summary::write(&self.report, path)
+        {
+            tracing::error!(%error, "the summary is lost");
         }
     }
 }

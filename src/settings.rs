@@ -185,6 +185,8 @@ pub struct Report {
     pub deadline: Duration,
     /// Where a report that could not be delivered is kept.
     pub undelivered: PathBuf,
+    /// A file that is there, for a summary of at most 4 KiB.
+    pub termination_log: Option<PathBuf>,
 }
 
 /// What the command line and its environment variables say; they beat the file.
@@ -291,12 +293,14 @@ impl Settings {
             let range = "is a major version of libpq, as in 15";
             return Err(InvalidSettings::Value("pg_service.oldest_libpq", range));
         }
-        for absolute in &workspace.path {
-            if !absolute.is_absolute() {
-                let problem = "holds a path that is not absolute";
-                return Err(InvalidSettings::Value("workspace.path", problem));
+        let absolute = |setting, paths: &[PathBuf]| {
+            if paths.iter().all(|path| path.is_absolute()) {
+                return Ok(());
             }
-        }
+            Err(InvalidSettings::Value(setting, "holds a path that is not absolute"))
+        };
+        absolute("workspace.path", &workspace.path)?;
+        absolute("report.termination_log", report.termination_log.as_slice())?;
         let is_url = |url: &String| url.starts_with("https://") || url.starts_with("http://");
         if report.url.as_ref().is_some_and(|url| !is_url(url)) {
             return Err(InvalidSettings::Value("report.url", "is no http:// or https:// URL"));
@@ -344,6 +348,7 @@ impl Settings {
                 undelivered: report
                     .undelivered
                     .unwrap_or_else(|| path.with_file_name("undelivered")),
+                termination_log: report.termination_log,
             },
             store: Store {
                 path,

@@ -47,7 +47,7 @@ use std::sync::OnceLock;
 use nix::unistd::geteuid;
 use serde_json::Value as Json;
 
-use crate::support::{Ended, Sandbox};
+use crate::support::{Ended, Sandbox, schema};
 
 const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/hostile");
 const PYTHON: [&str; 2] = ["/usr/bin/python3", "-BSsE"];
@@ -241,7 +241,7 @@ impl Jail {
             lines.entry(name.to_owned()).or_default().push(result.to_owned());
         }
         let report = fs::read(self.sandbox.path("report.json")).ok();
-        let report = report.and_then(|text| serde_json::from_slice(&text).ok());
+        let report = report.map(|text| schema::report(&text));
         Said { place, lines, ended, report: report.unwrap_or_default() }
     }
 }

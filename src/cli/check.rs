@@ -91,7 +91,8 @@ pub fn check(mut settings: Settings, args: CheckArgs) -> Result<u8, Error> {
         ));
     }
     // A check is no run: nobody is told of it.
-    settings.report = settings::Report { file: None, url: None, ..settings.report };
+    settings.report =
+        settings::Report { file: None, url: None, termination_log: None, ..settings.report };
     let parent = pipeline::parent_environment();
     let places = pipeline::places(&settings, &parent);
     let request = Request {

@@ -9,6 +9,7 @@ pub mod complete;
 pub mod explain;
 pub mod key;
 pub mod output;
+pub mod report;
 pub mod run;
 pub mod secret;
 pub mod sweep;
@@ -57,6 +58,9 @@ enum Command {
     /// Add, list and remove secrets
     #[command(subcommand)]
     Secret(secret::SecretCommand),
+    /// Deliver the reports of runs that are kept
+    #[command(subcommand)]
+    Report(report::ReportCommand),
     /// Make, show and rotate the store's key
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -97,6 +101,7 @@ fn dispatch(Cli { global, command }: Cli) -> Result<u8, Error> {
         Command::Check(args) => check::check(settings(args.overrides(&global))?, args),
         Command::Sweep(args) => sweep::sweep(&plain()?, &args),
         Command::Secret(command) => secret::run(&plain()?, command),
+        Command::Report(command) => report::run(&plain()?, &command),
         Command::Key(command) => key::run(&plain()?, command),
         Command::Completions(args) => complete::completions(&args),
         Command::Man(args) => complete::man(&args),

@@ -8,6 +8,7 @@ use crate::sys::tree::Ended;
 
 /// The proof that nothing remains. Facts only.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Receipt {
     /// Who wiped.
     pub by: Wiper,
@@ -24,6 +25,7 @@ pub struct Receipt {
 
 /// Who took away what a run left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Wiper {
     /// The inner process, as always when nobody kills it.

@@ -1,4 +1,7 @@
-//! Where reports go: a file, an address, and where they wait when the address doesn't answer.
+//! Where reports go: a file, and an address.
+//!
+//! Invariants: a report that could not be delivered is kept and said, and changes no exit code;
+//! the job never waits for an address.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -10,10 +13,9 @@ use std::time::Duration;
 use nix::libc;
 use tokio::task::JoinHandle;
 
-use super::Report;
+use super::{Report, kept};
 use crate::http::{self, Endpoint, HttpError, TokenError};
 use crate::settings;
-use crate::store::keys;
 
 /// A report that nobody got.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +23,12 @@ pub enum Undelivered {
     /// The file could not be written.
     #[error("the report could not be written to {}: {}", .0.display(), .1)]
     File(PathBuf, #[source] io::Error),
+    /// The summary could not be written.
+    #[error("the summary could not be written to `report.termination_log`, {}: {}", .0.display(), .1)]
+    Summary(PathBuf, #[source] io::Error),
+    /// Kept reports that are kept still.
+    #[error("{} of {} reports could not be delivered; they are kept in {}", .0, .1, .2.display())]
+    Kept(usize, usize, PathBuf),
     /// The token could not be read.
     #[error("the report could not be delivered: {0}")]
     Token(#[from] TokenError),
@@ -36,8 +44,9 @@ pub struct Messenger {
     started: Option<(Report, JoinHandle<()>)>,
 }
 
+/// Where reports are POSTed.
 #[derive(Debug)]
-struct Address {
+pub(super) struct Address {
     url: String,
     token_file: Option<PathBuf>,
     deadline: Duration,
@@ -47,15 +56,7 @@ struct Address {
 impl Messenger {
     /// Without `report.url` it does nothing.
     pub fn new(settings: &settings::Report) -> Self {
-        let address = settings.url.clone().map(|url| {
-            Arc::new(Address {
-                url,
-                token_file: settings.token_file.clone(),
-                deadline: settings.deadline,
-                undelivered: settings.undelivered.clone(),
-            })
-        });
-        Self { address, started: None }
+        Self { address: Address::new(settings).map(Arc::new), started: None }
     }
 
     /// Begins to deliver the report of the start.
@@ -71,7 +72,8 @@ impl Messenger {
     /// `enough` is ready is kept: whoever wants the runner to end doesn't wait for an address that
     /// doesn't answer.
     pub async fn ended(self, report: &Report, enough: impl Future<Output = impl Sized>) {
-        let Some(address) = self.address else { return };
+        // Without a job there is nobody whose report it could be.
+        let Some(address) = self.address.filter(|_| report.job.is_some()) else { return };
         let mut started = self.started;
         let both = async {
             if let Some((_, task)) = &mut started {
@@ -95,6 +97,16 @@ impl Messenger {
 }
 
 impl Address {
+    /// `None` without `report.url`.
+    pub(super) fn new(settings: &settings::Report) -> Option<Self> {
+        Some(Self {
+            url: settings.url.clone()?,
+            token_file: settings.token_file.clone(),
+            deadline: settings.deadline,
+            undelivered: settings.undelivered.clone(),
+        })
+    }
+
     /// A failure changes no exit code: it is said, and the report is kept.
     async fn post(&self, report: &Report) {
         if let Err(error) = self.deliver(report).await {
@@ -103,17 +115,23 @@ impl Address {
     }
 
     async fn deliver(&self, report: &Report) -> Result<(), Undelivered> {
-        // Without a job there is nobody whose report it could be.
         let Some(key) = report.idempotency_key() else { return Ok(()) };
+        self.put(&key, text(report)).await
+    }
+
+    /// POSTs the text of a report.
+    pub(super) async fn put(&self, key: &str, text: String) -> Result<(), Undelivered> {
         let token = self.token_file.as_deref().map(http::read_token).transpose()?;
         let endpoint = Endpoint { url: &self.url, token: token.as_ref(), deadline: self.deadline };
-        http::post(endpoint, &key, text(report)).await?;
-        Ok(())
+        Ok(http::post(endpoint, key, text).await?)
     }
 
     fn keep(&self, report: &Report, error: &str) {
-        match keep(report, &self.undelivered) {
-            Ok(path) => tracing::error!(error, kept = %path.display(), "the report was kept"),
+        match kept::keep(report, &self.undelivered) {
+            Ok(path) => {
+                let kept = path.display();
+                tracing::error!(error, %kept, "the report was kept, for `qgis-secrets report send`");
+            }
             Err(lost) => tracing::error!(error, %lost, "the report is lost"),
         }
     }
@@ -149,39 +167,8 @@ pub fn write(report: &Report, path: &Path) -> Result<(), Undelivered> {
     file.persist(path).map(drop).map_err(|error| fault(error.error))
 }
 
-/// Keeps a report that could not be delivered; returns where.
-fn keep(report: &Report, directory: &Path) -> Result<PathBuf, Undelivered> {
-    let name = match &report.job {
-        // An id may hold slashes, and be longer than a file's name may be.
-        Some(job) if job.id.len() <= 80 => {
-            format!("{}-{}-{}.json", job.id.replace('/', "%2F"), job.attempt, report.event)
-        }
-        _ => format!("{}-{}.json", uuid::Uuid::now_v7(), report.event),
-    };
-    let path = directory.join(name);
-    keys::private_directory(&path)
-        .map_err(|error| Undelivered::File(path.clone(), io::Error::other(error)))?;
-    write(report, &path)?;
-    Ok(path)
-}
-
 fn text(report: &Report) -> String {
     let mut text = serde_json::to_string_pretty(report).unwrap_or_default();
     text.push('\n');
     text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_kept_report_has_a_plain_name_and_is_private() {
-        let directory = tempfile::tempdir().unwrap();
-        let below = directory.path().join("a/b");
-        let kept = keep(&Report::begin("embedded"), &below).unwrap();
-        assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
-        let text = fs::read_to_string(kept).unwrap();
-        assert!(text.contains("\"version\": 1"), "{text}");
-    }
 }

@@ -3,7 +3,9 @@
 //! Invariant: no type in here can hold a secret's value; everything in here may be shown.
 
 pub mod delivery;
+pub mod kept;
 pub mod outcome;
+pub mod summary;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -24,12 +26,15 @@ pub const VERSION: u32 = 1;
 /// A word that is one of a few.
 pub type Word = Cow<'static, str>;
 
-/// A report: `event` is `started` or `ended`.
+/// The report of a run, without values: of its start, or of its end.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Report {
-    /// [`VERSION`].
+    /// 1.
+    #[cfg_attr(test, schemars(range(min = 1, max = 1)))]
     pub version: u32,
-    /// What happened.
+    /// What happened: `started` or `ended`.
+    #[cfg_attr(test, schemars(extend("enum" = ["started", "ended"])))]
     pub event: Word,
     /// `qgis-secrets` and its version.
     pub program: Word,
@@ -57,7 +62,8 @@ pub struct Report {
     /// When it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<String>,
-    /// How long each stage took, in microseconds.
+    /// How long each stage took, in microseconds: `contain`, `pull`, `resolve`, `materialise`,
+    /// `supervise`, `wipe`, as far as the run came.
     pub stages_us: BTreeMap<Word, u64>,
     /// The largest resident set of any of the job's processes, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,12 +73,14 @@ pub struct Report {
     pub wipe: Option<Receipt>,
 }
 
-/// A job without its arguments and variables, which may hold anything.
+/// A job, without its arguments and variables, which may hold anything.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct JobFacts {
     /// The orchestrator's id.
     pub id: String,
     /// From 1.
+    #[cfg_attr(test, schemars(range(min = 1)))]
     pub attempt: u32,
     /// `null` for a personal project.
     pub organization: Option<String>,
@@ -92,6 +100,7 @@ pub struct JobFacts {
 
 /// What kept the run apart.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Containment {
     /// The level that was in force.
     pub level: ContainmentLevel,
@@ -99,6 +108,7 @@ pub struct Containment {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub refused: Vec<String>,
     /// `memory` or `disk`: where the service file was.
+    #[cfg_attr(test, schemars(extend("enum" = ["memory", "disk"])))]
     pub workspace: Word,
     /// Whether that memory is never swapped out.
     pub never_swapped: bool,
@@ -110,6 +120,7 @@ pub struct Containment {
 
 /// A secret of the job.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct SecretFacts {
     /// What it becomes.
     pub kind: Kind,
@@ -128,6 +139,7 @@ pub struct SecretFacts {
 
 /// A secret that a more specific one beat.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Shadowed {
     /// The level that lost.
     pub level: Level,
@@ -216,3 +228,6 @@ impl From<&Winner> for SecretFacts {
 fn now() -> String {
     jiff::Timestamp::now().round(jiff::Unit::Millisecond).unwrap_or_default().to_string()
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,6 +11,7 @@ use crate::sys::tree::Exit;
 
 /// How a job ended. `kind` is stable; `message` is for people.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Outcome {
     /// It exited with 0, and its feedback, if it promised one, holds no error.
@@ -91,6 +92,36 @@ impl Outcome {
 }
 
 impl Outcome {
+    /// `kind`, as it stands in a report.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Failed { .. } => "failed",
+            Self::Signalled { .. } => "signalled",
+            Self::OutOfMemory { .. } => "out_of_memory",
+            Self::TimedOut { .. } => "timed_out",
+            Self::Cancelled { .. } => "cancelled",
+            Self::NotStarted { .. } => "not_started",
+        }
+    }
+
+    /// Why it never ran, in a stable word.
+    pub fn reason(&self) -> Option<&Word> {
+        match self {
+            Self::NotStarted { reason, .. } => Some(reason),
+            _ => None,
+        }
+    }
+
+    /// What it says to people.
+    pub fn message(&self) -> Option<&str> {
+        match self {
+            Self::Failed { message, .. } => message.as_deref(),
+            Self::NotStarted { message, .. } => Some(message),
+            _ => None,
+        }
+    }
+
     /// The outcome of a job that the kernel ended with the runner's inner process.
     pub fn killed(number: i32) -> Self {
         Self::Signalled { signal: signal_name(number), number }

@@ -126,11 +126,19 @@ pub(super) struct Report {
     pub(super) token_file: Option<PathBuf>,
     pub(super) deadline_s: f64,
     pub(super) undelivered: Option<PathBuf>,
+    pub(super) termination_log: Option<PathBuf>,
 }
 
 impl Default for Report {
     fn default() -> Self {
-        Self { file: None, url: None, token_file: None, deadline_s: 30.0, undelivered: None }
+        Self {
+            file: None,
+            url: None,
+            token_file: None,
+            deadline_s: 30.0,
+            undelivered: None,
+            termination_log: None,
+        }
     }
 }
 

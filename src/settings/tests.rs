@@ -81,6 +81,10 @@ fn faults_name_their_line_and_repeat_no_value() {
         ("[supervision]\ngrace_s = -1", "`supervision.grace_s` must be seconds"),
         ("[supervision]\ngrace_s = inf", "`supervision.grace_s` must be seconds"),
         ("[workspace]\npath = ['tmp']", "`workspace.path` holds a path that is not absolute"),
+        (
+            "[report]\ntermination_log = 'hunter2'",
+            "`report.termination_log` holds a path that is not absolute",
+        ),
         ("[report]\nurl = 'hunter2'", "`report.url` is no http:// or https:// URL"),
         ("[tasks.t]\ncommand = []", "task `t`: its `command` is empty"),
         ("[tasks.t]\ncommand = ['a']\nshell = true", "line 3: unknown setting `shell`"),

@@ -2,11 +2,11 @@
 
 use std::fs;
 
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 use super::{CANARY, no_canary, sandbox, silent};
 use crate::support::http::{Answer, NOBODY, Server};
-use crate::support::{Ended, Sandbox, json};
+use crate::support::{Ended, Sandbox, json, schema};
 
 /// A descriptor for a job that ends with `code`, after `script`.
 fn job(sandbox: &Sandbox, script: &str, code: i32) -> String {
@@ -93,13 +93,13 @@ fn a_report_that_is_delivered_late_is_delivered_once() {
     for request in &requests {
         assert!(request.line.starts_with("POST /reports "), "{}", request.line);
         assert_eq!(request.header("Authorization"), Some("Bearer canary-5e1f9a-token"));
-        let report: Json = serde_json::from_slice(&request.body).unwrap();
+        let report = schema::report(&request.body);
         let event = report["event"].as_str().unwrap();
         let key = format!("team/job-1/1/{event}");
         assert_eq!(request.header("Idempotency-Key"), Some(&*key));
         assert!(!String::from_utf8_lossy(&request.body).contains(CANARY));
     }
-    let last: Json = serde_json::from_slice(&requests.last().unwrap().body).unwrap();
+    let last = schema::report(&requests.last().unwrap().body);
     assert_eq!(last["event"], "ended");
     assert_eq!(last["exit_code"], 3);
 }

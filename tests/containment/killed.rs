@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{LEVELS, VALUE, Who, report, run, run_command};
 use crate::running::{Going, until_written};
 use crate::support::http::{Answer, Server};
-use crate::support::{Ended, Sandbox, inner, until};
+use crate::support::{Ended, Sandbox, inner, schema, until};
 
 /// A job with a daemon, whose processes are known by this name.
 fn name() -> String {
@@ -83,7 +83,7 @@ fn the_outer_process_tells_of_an_inner_one_that_was_killed() {
             let requests = server.requests();
             let keys: Vec<_> = requests.iter().map(|r| r.header("idempotency-key")).collect();
             assert_eq!(keys, [Some("job-1/1/started"), Some("job-1/1/ended")], "{who:?}, {level}");
-            let posted: serde_json::Value = serde_json::from_slice(&requests[1].body).unwrap();
+            let posted = schema::report(&requests[1].body);
             assert_eq!(posted, report);
 
             let options = ["--containment", level, "--exit-codes", "distinct"];

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use super::{Going, run_command, script};
 use crate::support::http::{Answer, Request, Server};
-use crate::support::{Sandbox, json, until};
+use crate::support::{Ended, Sandbox, json, schema, until};
 
 /// A job that goes on until the test writes the file `go`.
 const WAITS: &str = "while ! test -e go; do sleep 0.05; done; exit 3";
@@ -29,8 +29,9 @@ fn answers(statuses: &[u16]) -> Server {
     Server::new(statuses.iter().map(|status| Answer::status(*status)).collect::<Vec<_>>())
 }
 
+#[track_caller]
 fn body(request: &Request) -> Json {
-    serde_json::from_slice(&request.body).unwrap()
+    schema::report(&request.body)
 }
 
 fn keys(requests: &[Request]) -> Vec<&str> {
@@ -108,4 +109,87 @@ fn an_address_that_does_not_answer_keeps_nobody_who_wants_the_end() {
         let kept = sandbox.store().with_file_name(format!("undelivered/job-1-1-{event}.json"));
         assert_eq!(json(&kept)["event"], event);
     }
+}
+
+/// A file among the kept reports.
+fn below(name: &str) -> String {
+    format!(".local/share/qgis-secrets/undelivered/{name}")
+}
+
+/// `report send`, to an address that gives these answers; what it printed, and what was asked.
+fn send(sandbox: &Sandbox, statuses: &[u16]) -> (Ended, Vec<Request>) {
+    let server = answers(statuses);
+    let token = sandbox.path("tokens/token");
+    let url = server.url("/reports");
+    let text = format!("[report]\nurl = '{url}'\ntoken_file = '{}'", token.display());
+    sandbox.write("settings.toml", text);
+    let ended = sandbox.run(["--settings", "settings.toml", "report", "send"]);
+    (ended, server.requests())
+}
+
+#[test]
+fn kept_reports_are_sent_later_the_oldest_first() {
+    let sandbox = Sandbox::new();
+    start(&sandbox, &answers(&[403]), "exit 3").end().fails(3);
+    let kept = sandbox.store().with_file_name("undelivered");
+    let files = || {
+        let names = std::fs::read_dir(&kept).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut names: Vec<String> = names.map(|name| name.into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(files(), ["job-1-1-ended.json", "job-1-1-started.json"]);
+    // One that another run left long ago, and one that is being written.
+    let mut old = json(&kept.join("job-1-1-ended.json"));
+    old["job"]["id"] = "team/a-job".into();
+    old["started_at"] = "2020-01-01T00:00:00Z".into();
+    old["later"] = "a member of a later version".into();
+    sandbox.write(&below("z.json"), old.to_string());
+    sandbox.write(&below(".report-unfinished"), "{");
+
+    let (ended, requests) = send(&sandbox, &[200, 422, 200]);
+    let ended = ended.error(69, "report_undelivered", "1 of 3 reports could not be delivered");
+    assert_eq!(ended.stdout, "team/a-job/1/ended\njob-1/1/ended\n");
+    assert_eq!(keys(&requests), ["team/a-job/1/ended", "job-1/1/started", "job-1/1/ended"]);
+    assert_eq!(requests[0].header("authorization"), Some("Bearer report-token"));
+    assert_eq!(requests[0].body, old.to_string().into_bytes(), "sent as it was written");
+    assert_eq!(files(), [".report-unfinished", "job-1-1-started.json"]);
+
+    let (ended, _) = send(&sandbox, &[200]);
+    assert_eq!(ended.success().stdout, "job-1/1/started\n");
+    assert_eq!(files(), [".report-unfinished"]);
+    // Nothing is left to be said.
+    let (ended, requests) = send(&sandbox, &[200]);
+    assert_eq!((ended.success().stdout.as_str(), requests.len()), ("", 0));
+}
+
+/// Neither is what is no report, nor one that nobody could be told of, forgotten or repeated.
+#[test]
+fn what_cannot_be_sent_stays_and_is_said() {
+    let sandbox = Sandbox::new();
+    start(&sandbox, &answers(&[403]), "exit 3").end().fails(3);
+    let kept = sandbox.store().with_file_name("undelivered");
+    sandbox.write(&below("a.json"), "the-secret-value");
+    let (ended, _) = send(&sandbox, &[200]);
+    let ended = ended.error(69, "report_undelivered", "1 of 3 reports");
+    assert!(ended.stderr.contains("not a report, at line 1"), "{}", ended.stderr);
+    assert!(!ended.stderr.contains("the-secret-value"), "{}", ended.stderr);
+    assert!(kept.join("a.json").exists());
+
+    sandbox.write("settings.toml", "");
+    let ended = sandbox.run(["--settings", "settings.toml", "report", "send"]);
+    ended.error(78, "settings_invalid", "`report.url` is not set");
+}
+
+/// One deadline is waited for, not one for each report.
+#[test]
+fn an_address_that_does_not_answer_is_asked_once() {
+    let sandbox = Sandbox::new();
+    start(&sandbox, &answers(&[403]), "exit 3").end().fails(3);
+    let server = Server::new([Answer::Silence]);
+    let settings = format!("[report]\nurl = '{}'\ndeadline_s = 0.2", server.url("/reports"));
+    sandbox.write("settings.toml", settings);
+    let ended = sandbox.run(["--settings", "settings.toml", "report", "send"]);
+    ended.error(69, "report_undelivered", "2 of 2 reports");
+    assert_eq!(server.requests().len(), 1);
 }

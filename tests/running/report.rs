@@ -171,7 +171,7 @@ fn a_report_can_go_where_the_output_goes() {
     let out = fs::read_to_string(sandbox.path("out")).unwrap();
     let (printed, report) = out.split_once('\n').unwrap();
     assert_eq!(printed, "printed");
-    assert_eq!(serde_json::from_str::<serde_json::Value>(report).unwrap()["event"], "ended");
+    assert_eq!(crate::support::schema::report(report.as_bytes())["event"], "ended");
 }
 
 /// A pipe that nobody reads doesn't keep the runner.
@@ -207,4 +207,53 @@ fn a_report_can_be_a_new_file_on_dev_shm() {
         assert_eq!(crate::support::json(&path)["event"], "ended");
     }
     fs::remove_file(path).unwrap();
+}
+
+/// `report.termination_log` set to a file below the home directory.
+fn with_summary(sandbox: &Sandbox, file: &str, members: Json) -> crate::support::Ended {
+    let path = sandbox.path(file);
+    let settings = format!("[report]\ntermination_log = '{}'", path.display());
+    super::run_with_settings(sandbox, &settings, members)
+}
+
+/// The file is a mount in a container: another in its place would not be seen.
+#[test]
+fn a_summary_is_written_in_place() {
+    use std::os::unix::fs::MetadataExt;
+    let sandbox = Sandbox::new();
+    sandbox.add("-P survey", "API_KEY", "the-secret-value");
+    let path = sandbox.write("termination-log", "x".repeat(5000));
+    let number = fs::metadata(&path).unwrap().ino();
+    with_summary(&sandbox, "termination-log", script("exit 3")).fails(3);
+    let summary = crate::support::json(&path);
+    assert_eq!(
+        summary,
+        json!({"version": 1, "job": "job-1", "attempt": 1, "outcome": "failed", "exit_code": 3,
+               "wiped": true})
+    );
+    let require: Vec<String> = (0..400).map(|n| format!("envvar:NAME_{n:020}")).collect();
+    let command = json!({"require": require});
+    let ended = with_summary(&sandbox, "termination-log", command).fails(66);
+    assert!(!ended.stderr.contains("the summary is lost"), "{}", ended.stderr);
+    let metadata = fs::metadata(&path).unwrap();
+    assert!(metadata.len() <= 4096 && metadata.ino() == number, "{metadata:?}");
+    let summary = crate::support::json(&path);
+    assert_eq!(
+        (&summary["outcome"], &summary["reason"]),
+        (&json!("not_started"), &json!("secret_missing"))
+    );
+    let message = summary["message"].as_str().unwrap();
+    assert!(message.starts_with("the required secrets envvar:NAME_0"), "{message}");
+    let named = summary["missing"].as_array().unwrap().len() as u64;
+    assert_eq!(named + summary["more_missing"].as_u64().unwrap(), 400);
+}
+
+#[test]
+fn a_summary_makes_no_file_and_changes_no_code() {
+    let sandbox = Sandbox::new();
+    sandbox.add("-P survey", "API_KEY", "the-secret-value");
+    let ended = with_summary(&sandbox, "not-there", script("exit 3")).fails(3);
+    assert!(ended.stderr.contains("the summary is lost"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("report.termination_log"), "{}", ended.stderr);
+    assert!(!sandbox.path("not-there").exists());
 }

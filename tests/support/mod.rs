@@ -1,6 +1,7 @@
 //! What the tests share: a private home for the program, and waiting for conditions.
 
 pub(crate) mod http;
+pub(crate) mod schema;
 
 use std::ffi::OsStr;
 use std::fs;
@@ -237,7 +238,12 @@ pub(crate) fn inner(outer: Pid) -> Option<Pid> {
     children.split_whitespace().next()?.parse().ok().map(Pid::from_raw)
 }
 
-/// Reads a JSON file.
+/// Reads a JSON file; if it is a report, it must be one by the schema.
+#[track_caller]
 pub(crate) fn json(path: &Path) -> Json {
-    serde_json::from_slice(&fs::read(path).unwrap()).unwrap()
+    let json: Json = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    if json.get("stages_us").is_some() {
+        schema::assert_report(&json);
+    }
+    json
 }
