@@ -15,7 +15,7 @@ use crate::pgservice::Rejected;
 use crate::precedence::Conflict;
 use crate::qgis_project::Unreadable;
 use crate::report::outcome::signal_name;
-use crate::report::{Outcome, Undelivered};
+use crate::report::{Outcome, Unaudited, Undelivered};
 use crate::secret::Name;
 use crate::settings::{ExitCodes, InvalidSettings};
 use crate::store::{KeyError, StoreError};
@@ -118,6 +118,9 @@ pub enum Error {
     /// A QGIS project.
     #[error(transparent)]
     Project(#[from] Unreadable),
+    /// A decision that could not be recorded.
+    #[error(transparent)]
+    Audit(#[from] Unaudited),
     /// A report.
     #[error(transparent)]
     Report(#[from] Undelivered),
@@ -211,6 +214,7 @@ impl Error {
                 StartError::System(_) | StartError::View(_) | StartError::Privileges(_),
             ) => ("start_failed", INTERNAL),
             Self::Project(_) => ("project_unreadable", INVALID),
+            Self::Audit(_) => ("audit_failed", SETTINGS),
             Self::Report(_) => ("report_undelivered", UNAVAILABLE),
             Self::Io(..) => ("io", INTERNAL),
             Self::Input(_) => ("input_refused", INVALID),

@@ -53,7 +53,7 @@
 //! ```text
 //! sys  secret  task
 //! pgservice  environment  job  redact  settings  http  dotenv  qgis_project  connect
-//! precedence  store
+//! precedence  store  log
 //! backend  containment  supervise
 //! report
 //! error
@@ -96,6 +96,7 @@ pub mod environment;
 pub mod error;
 pub mod http;
 pub mod job;
+pub mod log;
 pub mod pgservice;
 pub mod pipeline;
 pub mod precedence;

@@ -16,19 +16,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::backend::{Backend, Revealed};
+use crate::backend::Backend;
 use crate::containment::{
     self, Contained, Grip, Hold, Notes, Places, Receipt, Workspace, WorkspaceError,
 };
-use crate::environment::{self, Environment};
+use crate::environment;
 use crate::error::{Error, run_exit_code};
 use crate::http::{self, Endpoint};
 use crate::job::{Invocation, Job, Policy};
-use crate::pgservice::{self, Service};
-use crate::precedence::{self, Resolution};
-use crate::redact::{Masker, Sensitive};
+use crate::log;
+use crate::pgservice;
+use crate::redact::Masker;
 use crate::report::{self, Containment, Messenger, Outcome, Report};
-use crate::secret::{Kind, Name, Value, ValueBuf};
+use crate::secret::{Value, ValueBuf};
 use crate::settings::Settings;
 use crate::supervise::feedback::Settled;
 use crate::supervise::{self, Command, Finished, Signals};
@@ -36,9 +36,13 @@ use crate::supervise::{self, Command, Finished, Signals};
 mod aftermath;
 mod confine;
 mod feedback;
+mod resolve;
 
 pub use aftermath::Mirrored;
 pub use confine::{Judged, judge};
+pub use resolve::plan;
+
+use resolve::Resolved;
 
 /// Where a job comes from.
 #[derive(Debug)]
@@ -64,6 +68,8 @@ pub struct Ended {
     pub failure: Option<Error>,
     /// The runner's exit code.
     pub exit_code: u8,
+    /// Keeps the values out of what is said last, the failure above all.
+    pub masking: Option<log::Masking>,
 }
 
 /// What a run begins with.
@@ -96,6 +102,7 @@ pub async fn run(
     };
     let mut signals = Signals::listen(lifeline);
     let mut wiped = true;
+    let mut masking = None;
     let result = match (&mut signals, hold) {
         (Ok(signals), Ok(Hold { mut workspace, grip })) => {
             let mut clock = Clock { last: begun };
@@ -105,6 +112,7 @@ pub async fn run(
                 messenger: &mut messenger,
                 notes: notes.as_ref(),
                 clock: &mut clock,
+                masking: &mut masking,
             };
             let place = (grip, workspace.as_mut());
             let begin = (source, parent, stdout);
@@ -143,9 +151,9 @@ pub async fn run(
     };
     let exit_code =
         run_exit_code(&outcome, failure.as_ref(), wiped, settings.supervision.exit_codes);
-    report.end(outcome, exit_code);
+    report.end(outcome.masked(log::masked), exit_code);
     aftermath::note(notes.as_ref(), &report);
-    let ended = Ended { report, failure, exit_code };
+    let ended = Ended { report, failure, exit_code, masking };
     ended.write(settings);
     match &mut signals {
         Ok(signals) => messenger.ended(&ended.report, signals.enough()).await,
@@ -177,6 +185,7 @@ struct Told<'a> {
     messenger: &'a mut Messenger,
     notes: Option<&'a Notes>,
     clock: &'a mut Clock,
+    masking: &'a mut Option<log::Masking>,
 }
 
 /// A job that ran.
@@ -191,7 +200,7 @@ async fn stages(
     backend: impl Backend,
     (grip, workspace): (Grip, Result<&mut Workspace, &mut WorkspaceError>),
     signals: &mut Signals,
-    Told { report, messenger, notes, clock }: Told<'_>,
+    Told { report, messenger, notes, clock, masking }: Told<'_>,
 ) -> Result<Ran, Error> {
     // An order to end counts from the first moment on: nothing has to be cleaned up yet.
     let (job, resolved) = tokio::select! {
@@ -204,7 +213,8 @@ async fn stages(
             report.job(&job);
             aftermath::note(notes, report);
             clock.lap("pull", report);
-            let resolved = resolve(&job, &mut backend, report).await?;
+            let audit = settings.audit.file.as_deref();
+            let resolved = resolve::resolve(&job, &mut backend, audit, report).await?;
             clock.lap("resolve", report);
             Ok::<_, Error>((job, resolved))
         } => prepared?,
@@ -214,6 +224,7 @@ async fn stages(
     let mut command =
         materialise(settings, &job, resolved, parent, grip, workspace, &mut report.containment)?;
     command.stdout = stdout;
+    *masking = Some(log::mask(Arc::clone(&command.masker)));
     clock.lap("materialise", report);
     let promised = job.feedback.as_deref().map(|path| {
         let promise = feedback::promise(path, &command, workspace, notes);
@@ -295,65 +306,6 @@ fn read(source: impl std::io::Read, name: String, limit: usize) -> Result<Value,
     }
 }
 
-/// The winners' values, opened and parsed.
-#[derive(Debug)]
-struct Resolved {
-    variables: Vec<Variable>,
-    services: Vec<Service>,
-}
-
-#[derive(Debug)]
-struct Variable {
-    name: String,
-    sensitive: bool,
-    value: Value,
-}
-
-async fn resolve(
-    job: &Job,
-    backend: &mut impl Backend,
-    report: &mut Report,
-) -> Result<Resolved, Error> {
-    let resolution = plan(job, backend).await?;
-    report.resolution(&resolution);
-    let missing = resolution.missing(&job.require);
-    if !missing.is_empty() {
-        report.missing(&missing);
-        audit(job, backend.name(), &resolution, "refused");
-        return Err(Error::Missing(missing, Box::new(job.identity.clone())));
-    }
-    let revealed = backend.reveal(resolution.winners()).await;
-    audit(job, backend.name(), &resolution, if revealed.is_ok() { "given" } else { "failed" });
-    let mut resolved = Resolved { variables: Vec::new(), services: Vec::new() };
-    for Revealed { name, sensitive, value } in revealed? {
-        match name.kind {
-            Kind::Envvar => {
-                resolved.variables.push(Variable { name: name.key, sensitive, value });
-            }
-            Kind::Pgservice => resolved.services.push(service(&name, &value)?),
-        }
-    }
-    Ok(resolved)
-}
-
-/// Which secrets a job gets: facts only, nothing is opened.
-pub async fn plan(job: &Job, backend: &mut impl Backend) -> Result<Resolution, Error> {
-    let candidates = backend.candidates(&job.identity).await?;
-    Ok(precedence::resolve(&job.identity, candidates)?)
-}
-
-/// Parsed again, though it was checked when it was added: the file is read by libpq as a whole,
-/// and one bad section would break those behind it.
-fn service(name: &Name, value: &Value) -> Result<Service, Error> {
-    let service = Service::parse(value.expose())
-        .map_err(|rejected| Error::StoredService(name.clone(), rejected))?;
-    if service.name() == name.key {
-        Ok(service)
-    } else {
-        Err(Error::Input(format!("the stored secret {name} holds a service of another name")))
-    }
-}
-
 /// Puts everything that the job needs on its place.
 fn materialise(
     settings: &Settings,
@@ -383,7 +335,7 @@ fn materialise(
     let mut environment = environment::build(&policy, parent, &job.env, secrets)?;
     // The last step that can fail: from here on there is something to wipe.
     workspace.write(&pgservice::render_file(&resolved.services))?;
-    let masker = Masker::new(sensitive(job, resolved, &environment));
+    let masker = Masker::new(resolve::sensitive(settings, job, resolved, &environment));
     for name in masker.unmaskable() {
         tracing::warn!(secret = name, "too short to be masked in the job's output (under 4 bytes)");
     }
@@ -407,27 +359,6 @@ fn materialise(
     })
 }
 
-/// What must not be seen in what comes out of the job.
-fn sensitive(job: &Job, resolved: Resolved, environment: &Environment) -> Vec<Sensitive> {
-    let mut sensitive = Vec::new();
-    for Variable { name, value, .. } in resolved.variables.into_iter().filter(|v| v.sensitive) {
-        sensitive.push(Sensitive { name: Name::envvar(name).to_string(), value });
-    }
-    for service in resolved.services {
-        let name = Name::pgservice(service.name()).to_string();
-        for value in service.into_password_values() {
-            sensitive.push(Sensitive { name: name.clone(), value });
-        }
-    }
-    for name in &job.mask_env {
-        match environment.value(name) {
-            Some(value) => sensitive.push(Sensitive { name: format!("env:{name}"), value }),
-            None => tracing::info!(name, "`mask_env` names a variable that the job doesn't get"),
-        }
-    }
-    sensitive
-}
-
 /// Where a workspace may go that is not in a namespace.
 pub fn places(settings: &Settings, parent: &[(OsString, OsString)]) -> Places {
     let variable = |name: &str| variable(parent, name).map(PathBuf::from);
@@ -444,26 +375,6 @@ fn log_wipe(receipt: &Receipt) {
     if let Some(problem) = &receipt.problem {
         tracing::error!(problem, "the wipe failed");
     }
-}
-
-/// One line for every resolution, allowed or not. Facts only.
-fn audit(job: &Job, backend: &str, resolution: &Resolution, decision: &str) {
-    let secrets: Vec<String> = resolution
-        .winners()
-        .iter()
-        .map(|winner| format!("{} ({})", winner.secret.name, winner.secret.level()))
-        .collect();
-    tracing::info!(
-        target: "audit",
-        job = %job.id,
-        attempt = job.attempt,
-        organization = job.identity.organization.as_ref().map(tracing::field::display),
-        project = %job.identity.project,
-        user = job.identity.user.as_ref().map(tracing::field::display),
-        backend,
-        decision,
-        secrets = secrets.join(", "),
-    );
 }
 
 /// Measures the stages.

@@ -16,6 +16,7 @@ use crate::http;
 use crate::job::Job;
 use crate::pipeline;
 use crate::precedence::Resolution;
+use crate::report::Audit;
 use crate::settings::Settings;
 use crate::store::{Keyring, Store};
 use crate::supervise::StartError;
@@ -225,6 +226,12 @@ pub fn installation(settings: &Settings) -> Vec<Finding> {
     }
     for file in [&settings.job.token_file, &settings.report.token_file].into_iter().flatten() {
         findings.push(token(file));
+    }
+    if let Some(file) = &settings.audit.file {
+        findings.push(match Audit::try_out(file) {
+            Ok(()) => Finding::ok("audit", file.display().to_string()),
+            Err(error) => Finding::failed("audit", &error.into()),
+        });
     }
     findings
 }

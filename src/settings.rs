@@ -65,6 +65,8 @@ pub struct Settings {
     pub workspace: Workspace,
     /// Where reports go.
     pub report: Report,
+    /// Where decisions about secrets are recorded.
+    pub audit: Audit,
     /// The oldest major version of libpq among the workers.
     pub oldest_libpq: u16,
 }
@@ -189,6 +191,13 @@ pub struct Report {
     pub termination_log: Option<PathBuf>,
 }
 
+/// The audit.
+#[derive(Debug)]
+pub struct Audit {
+    /// The file that its lines are appended to, besides standard error.
+    pub file: Option<PathBuf>,
+}
+
 /// What the command line and its environment variables say; they beat the file.
 #[derive(Clone, Debug, Default)]
 pub struct Overrides {
@@ -271,6 +280,7 @@ impl Settings {
             containment,
             workspace,
             report,
+            audit,
             pg_service,
         } = match source {
             Some((path, text)) => file::parse(path, text)?,
@@ -300,6 +310,8 @@ impl Settings {
             Err(InvalidSettings::Value(setting, "holds a path that is not absolute"))
         };
         absolute("workspace.path", &workspace.path)?;
+        // Wherever a job is started, its decisions go to the same place.
+        absolute("audit.file", audit.file.as_slice())?;
         absolute("report.termination_log", report.termination_log.as_slice())?;
         let is_url = |url: &String| url.starts_with("https://") || url.starts_with("http://");
         if report.url.as_ref().is_some_and(|url| !is_url(url)) {
@@ -350,6 +362,7 @@ impl Settings {
                     .unwrap_or_else(|| path.with_file_name("undelivered")),
                 termination_log: report.termination_log,
             },
+            audit: Audit { file: audit.file },
             store: Store {
                 path,
                 key,

@@ -1,7 +1,9 @@
 //! A job's run: what it gets, how it ends, what is told of it.
 
+mod audit;
 mod environment;
 mod feedback;
+mod logs;
 mod outcome;
 mod posted;
 mod process;

@@ -15,14 +15,13 @@ pub mod secret;
 pub mod sweep;
 
 use std::ffi::OsString;
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
-use tracing::level_filters::LevelFilter;
 
 use crate::error::{DISTINCT, Error, USAGE};
+use crate::log;
 use crate::settings::Settings;
 use args::Global;
 
@@ -74,7 +73,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    log_to_stderr(cli.global.log);
+    log::to_stderr(cli.global.log);
     // For what fails before the settings are known.
     let distinct = match &cli.command {
         Command::Run(args) => args.distinct(),
@@ -125,23 +124,6 @@ fn usage(error: &clap::Error) -> ExitCode {
     // Nowhere to report to if this fails.
     error.print().unwrap_or_default();
     if error.use_stderr() { ExitCode::from(USAGE) } else { ExitCode::SUCCESS }
-}
-
-fn log_to_stderr(level: LevelFilter) {
-    use tracing_subscriber::fmt;
-    let terminal = std::io::stderr().is_terminal();
-    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    // A line that can't be written is lost: to tell of that in the same place would panic.
-    let logs = fmt::Subscriber::builder()
-        .with_max_level(level)
-        .with_writer(std::io::stderr)
-        .log_internal_errors(false);
-    // An error here means that somebody set one before: tests of the library.
-    let _ = if terminal {
-        tracing::subscriber::set_global_default(logs.with_ansi(!plain).without_time().finish())
-    } else {
-        tracing::subscriber::set_global_default(logs.json().flatten_event(true).finish())
-    };
 }
 
 /// The runtime, made once it is needed: on the main thread, for the job must not outlive the

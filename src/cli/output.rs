@@ -6,6 +6,8 @@ use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
 use crate::error::Error;
+use crate::log;
+pub use crate::log::harmless;
 
 /// Headings.
 pub const BOLD: Style = Style::new().bold();
@@ -38,10 +40,11 @@ pub fn json(value: &impl Serialize) -> Result<(), Error> {
     line(&text)
 }
 
-/// Writes a note to standard error, whatever the log level. Nobody is left to tell of a failure.
+/// Writes a note to standard error, whatever the log level, and without the values of a run.
+/// Nobody is left to tell of a failure.
 pub fn note(text: &str) {
     let mut err = anstream::AutoStream::auto(io::stderr().lock());
-    writeln!(err, "{text}").unwrap_or_default();
+    writeln!(err, "{}", log::masked(text)).unwrap_or_default();
 }
 
 /// A warning about what was accepted all the same.
@@ -51,13 +54,10 @@ pub fn warning(text: &str) {
 
 /// The line that ends a failed command: `error[kind]: message`.
 pub fn error(error: &Error) {
-    let message = harmless(&error.to_string());
+    let message = error.to_string();
+    // Masked first: a control character of a value wouldn't be found any more.
+    let message = harmless(&log::masked(&message));
     note(&format!("{BAD}error[{}]:{BAD:#} {message}", error.kind()));
-}
-
-/// Text from outside cannot move the cursor or paint: control characters are replaced.
-pub fn harmless(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 
 /// Whether the reader of our output went away, as `head` does.

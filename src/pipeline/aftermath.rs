@@ -46,7 +46,7 @@ impl Mirrored {
                 return Self::Inner(exit_code);
             }
             Some(report @ Report { exit_code: Some(exit_code), .. }) => {
-                Ended { report, failure: None, exit_code }
+                Ended { report, failure: None, exit_code, masking: None }
             }
             unfinished => {
                 let mut report = unfinished.unwrap_or_else(|| Report::begin("embedded"));
@@ -64,7 +64,7 @@ impl Mirrored {
                 let codes = settings.supervision.exit_codes;
                 let exit_code = run_exit_code(&outcome, Some(&error), wiped, codes);
                 report.end(outcome, exit_code);
-                Ended { report, failure: Some(error), exit_code }
+                Ended { report, failure: Some(error), exit_code, masking: None }
             }
         };
         Self::Killed(Box::new(ended))
@@ -74,6 +74,7 @@ impl Mirrored {
 impl Ended {
     /// Reports in the inner process's stead.
     pub async fn tell(&self, settings: &Settings) {
+        self.report.log_about();
         self.write(settings);
         let messenger = Messenger::new(&settings.report);
         match Signals::listen(None) {

@@ -142,6 +142,7 @@ pub(super) fn protected(settings: &Settings) -> Vec<Protected> {
     protected.extend(tokens.into_iter().flatten().map(|path| file("the token", path, true)));
     protected.extend(settings.file.iter().map(|path| file("the settings file", path, false)));
     // No credentials, but a job could write into them what it likes.
+    protected.extend(settings.audit.file.iter().map(|path| file("the audit log", path, false)));
     if settings.report.url.is_some() {
         let kept = settings.report.undelivered.join("report.json");
         protected.push(file("the kept reports", &kept, false));

@@ -2,6 +2,7 @@
 //!
 //! Invariant: no type in here can hold a secret's value; everything in here may be shown.
 
+pub mod audit;
 pub mod delivery;
 pub mod kept;
 pub mod outcome;
@@ -12,11 +13,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub use audit::{Audit, Decision, Unaudited};
 pub use delivery::{Messenger, Undelivered, write};
 pub use outcome::Outcome;
 
 use crate::containment::{Level as ContainmentLevel, Receipt};
 use crate::job::Job;
+use crate::log;
 use crate::precedence::{Resolution, Winner};
 use crate::secret::{Kind, Level, Name};
 
@@ -169,7 +172,7 @@ impl Report {
         }
     }
 
-    /// Records what job it is.
+    /// Records what job it is; the log's lines say so from now on.
     pub fn job(&mut self, job: &Job) {
         let text = |id: &crate::secret::Id| id.as_str().to_owned();
         self.job = Some(JobFacts {
@@ -182,6 +185,14 @@ impl Report {
             traceparent: job.traceparent.clone(),
             program: job.command.first().cloned().unwrap_or_default(),
         });
+        self.log_about();
+    }
+
+    /// From now on the log's lines are about this job, if it is known.
+    pub fn log_about(&self) {
+        if let Some(job) = &self.job {
+            log::about(job.into());
+        }
     }
 
     /// Records which secrets it gets.
@@ -206,6 +217,22 @@ impl Report {
     pub fn idempotency_key(&self) -> Option<String> {
         let job = self.job.as_ref()?;
         Some(format!("{}/{}/{}", job.id, job.attempt, self.event))
+    }
+}
+
+impl From<&JobFacts> for log::About {
+    fn from(job: &JobFacts) -> Self {
+        Self {
+            job: log::JobId {
+                id: job.id.clone(),
+                attempt: job.attempt,
+                organization: job.organization.clone(),
+                project: job.project.clone(),
+                user: job.user.clone(),
+            },
+            labels: job.labels.clone(),
+            traceparent: job.traceparent.clone(),
+        }
     }
 }
 

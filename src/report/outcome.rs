@@ -1,5 +1,7 @@
 //! How a job ended, in a form that programs decide by.
 
+use std::borrow::Cow;
+
 use nix::libc;
 use nix::sys::signal::Signal;
 use serde::{Deserialize, Serialize};
@@ -120,6 +122,17 @@ impl Outcome {
             Self::NotStarted { message, .. } => Some(message),
             _ => None,
         }
+    }
+
+    /// With its message, which repeats words of the job, as `mask` shows it.
+    #[must_use]
+    pub fn masked(mut self, mask: impl for<'t> Fn(&'t str) -> Cow<'t, str>) -> Self {
+        if let Self::Failed { message: Some(message), .. } | Self::NotStarted { message, .. } =
+            &mut self
+        {
+            *message = mask(message).into_owned();
+        }
+        self
     }
 
     /// The outcome of a job that the kernel ended with the runner's inner process.

@@ -73,3 +73,18 @@ fn the_words_of_outcomes_are_those_of_reports() {
         assert_eq!(serde_json::to_value(&outcome).unwrap()["kind"], outcome.word());
     }
 }
+
+/// What a job's words are repeated in is masked.
+#[test]
+fn messages_of_outcomes_are_masked() {
+    fn mask(text: &str) -> Cow<'_, str> {
+        text.replace("value", "***").into()
+    }
+    let message = || "a value".to_owned();
+    for outcome in [
+        Outcome::NotStarted { reason: "io".into(), message: message() },
+        Outcome::Failed { job_exit_code: 0, message: Some(message()) },
+    ] {
+        assert_eq!(outcome.masked(mask).message(), Some("a ***"));
+    }
+}

@@ -21,6 +21,7 @@ pub(super) struct File {
     pub(super) containment: Containment,
     pub(super) workspace: Workspace,
     pub(super) report: Report,
+    pub(super) audit: Audit,
     pub(super) pg_service: PgService,
 }
 
@@ -140,6 +141,13 @@ impl Default for Report {
             termination_log: None,
         }
     }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Audit {
+    pub(super) file: Option<PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -35,7 +35,7 @@ fn the_sample_lists_every_setting() {
     let schema = serde_json::to_value(schemars::schema_for!(File)).unwrap();
     let sample: toml::Table = toml::from_str(&uncommented()).unwrap();
     let sections = schema["properties"].as_object().unwrap();
-    assert_eq!(sections.len(), 8);
+    assert_eq!(sections.len(), 9);
     for (section, reference) in sections {
         let name = reference["$ref"].as_str().unwrap().rsplit('/').next().unwrap();
         for key in schema["$defs"][name]["properties"].as_object().unwrap().keys() {
@@ -81,6 +81,7 @@ fn faults_name_their_line_and_repeat_no_value() {
         ("[supervision]\ngrace_s = -1", "`supervision.grace_s` must be seconds"),
         ("[supervision]\ngrace_s = inf", "`supervision.grace_s` must be seconds"),
         ("[workspace]\npath = ['tmp']", "`workspace.path` holds a path that is not absolute"),
+        ("[audit]\nfile = 'hunter2'", "`audit.file` holds a path that is not absolute"),
         (
             "[report]\ntermination_log = 'hunter2'",
             "`report.termination_log` holds a path that is not absolute",

@@ -247,3 +247,19 @@ pub(crate) fn json(path: &Path) -> Json {
     }
     json
 }
+
+/// The lines of the log, each of which must be JSON with what every line has. Other lines begin
+/// with a word.
+#[track_caller]
+pub(crate) fn log_lines(stderr: &str) -> Vec<Json> {
+    let lines = stderr.lines().filter(|line| line.starts_with('{'));
+    let lines: Vec<Json> = lines
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}")))
+        .collect();
+    for line in &lines {
+        for member in ["timestamp", "level", "target", "message"] {
+            assert!(line[member].is_string(), "no {member}: {line}");
+        }
+    }
+    lines
+}
