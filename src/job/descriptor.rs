@@ -63,8 +63,7 @@ pub(super) struct Descriptor {
     /// Variables for the job that are no secrets.
     #[serde(default)]
     pub(super) env: UniqueMap,
-    /// Names of variables, of `env` or of the runner's environment, whose values are masked as
-    /// secrets are.
+    /// Names of variables, of `env` or of the runner's environment, that are masked as secrets are.
     #[serde(default)]
     pub(super) mask_env: Vec<String>,
     /// Where the job starts: an absolute path.
