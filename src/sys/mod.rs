@@ -5,6 +5,7 @@
 
 pub mod clone;
 pub(crate) mod errno;
+mod heap;
 pub mod landlock;
 pub mod oom;
 pub mod privileges;
