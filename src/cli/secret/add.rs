@@ -135,13 +135,10 @@ pub fn add_service(settings: &Settings, args: AddServiceArgs) -> Result<u8, Erro
         None => from_fields(args)?,
     };
     warn_of_service(&service, settings);
-    let secret = NewSecret {
-        name: Name::pgservice(service.name()),
-        owner,
-        sensitive: true,
-        created_by: author(),
-        value: service.render(),
-    };
+    let (name, value) = (Name::pgservice(service.name()), service.render());
+    // The store may have to be waited for.
+    drop(service);
+    let secret = NewSecret { name, owner, sensitive: true, created_by: author(), value };
     finish(settings, secret, replace)
 }
 

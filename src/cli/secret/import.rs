@@ -61,6 +61,8 @@ pub fn import(settings: &Settings, args: &ImportArgs) -> Result<u8, Error> {
             .map_err(|why| Error::ServiceFile(named(&args.file), why))?,
         FileFormat::Env => variables(args, &text, &owner)?,
     };
+    // A person may take their time to answer.
+    drop(text);
     if secrets.is_empty() {
         return Err(Error::Input(format!("{}: there is nothing in it", args.file.display())));
     }
