@@ -155,6 +155,15 @@ fn proc(errno: Errno) -> String {
 ///
 /// Returns in both. The outer one returns when the inner one has ended.
 pub fn enter(request: Request<'_>) -> Result<Side, ContainmentError> {
+    let entered = divide(request);
+    if entered.is_err() {
+        // A token may be read all the same, to say whose job it was.
+        privileges::close_to_others().map_err(system("PR_SET_DUMPABLE"))?;
+    }
+    entered
+}
+
+fn divide(request: Request<'_>) -> Result<Side, ContainmentError> {
     let Request { require, run_as, places } = request;
     let account = run_as.map(account::look_up).transpose()?;
     if account.is_some() && !geteuid().is_root() {
@@ -203,6 +212,7 @@ impl Entrance {
         // Only in a mount namespace of its own may a user namespace mount. The job gets another.
         flags.set(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS, user);
         let (lifeline, held) = lifeline()?;
+        privileges::close_to_others().map_err(system("PR_SET_DUMPABLE"))?;
         match clone(flags) {
             Err(errno) => {
                 self.refusals.push(namespace::refused_clone(user, errno));
@@ -214,8 +224,6 @@ impl Entrance {
             }
             Ok(Copy::Outer(inner)) => {
                 drop(lifeline);
-                // Not earlier: what is closed to others belongs to root, its uid map too.
-                privileges::close_to_others().map_err(system("PR_SET_DUMPABLE"))?;
                 let oom = OomWatch::begin();
                 let guarded = guard::guard(inner, &mut self.told).map_err(system("waiting"))?;
                 drop(held);
@@ -228,7 +236,6 @@ impl Entrance {
                         Note::Report(_) | Note::Feedback(_) | Note::Told => None,
                     }));
                     self.notes.clear().map_err(|error| file_in_memory(&error))?;
-                    privileges::open_to_others().map_err(system("PR_SET_DUMPABLE"))?;
                     return Ok(ControlFlow::Continue(self));
                 }
                 // The kernel let go of it only after the last process of the namespace.
@@ -244,6 +251,10 @@ impl Entrance {
         prctl::set_pdeathsig(Signal::SIGKILL).map_err(system("PR_SET_PDEATHSIG"))?;
         if has_ended(&lifeline) {
             return Ok(Side::Superfluous);
+        }
+        if wish.user.is_some() {
+            // What is closed belongs to root, and so would its uid map.
+            privileges::open_to_others().map_err(system("PR_SET_DUMPABLE"))?;
         }
         let furnished = match namespace::furnish(wish, &self.places.candidates) {
             Ok(furnished) => furnished,
