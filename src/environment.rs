@@ -90,6 +90,22 @@ pub enum Doubt {
     LineBreak,
 }
 
+/// A variable that was taken out of the runner's environment, for it may open something.
+#[derive(Debug)]
+pub struct Credential {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    pub value: Value,
+}
+
+/// Whether a variable of the runner's environment is one to be taken out: in the table
+/// [`CREDENTIALS`], and not among those with which the runner itself is told where things are.
+pub fn is_credential(name: &OsStr) -> bool {
+    let Some(name) = name.to_str() else { return false };
+    CREDENTIALS.iter().any(|rule| rule.matches(name) && !names::is_own(rule))
+}
+
 /// Checks an environment variable that is about to become a secret.
 pub fn check(name: &str, value: &Value) -> Result<(), Refused> {
     check_name(name)?;
@@ -183,11 +199,13 @@ impl Environment {
 
 /// Builds the job's environment.
 ///
-/// `parent` is the runner's own environment, `descriptor` the descriptor's `env`, `secrets` the
-/// opened environment variables. [`Environment::set_own`] follows.
+/// `parent` is the runner's own environment, `credentials` what was taken out of it at the start,
+/// `descriptor` the descriptor's `env`, `secrets` the opened environment variables.
+/// [`Environment::set_own`] follows.
 pub fn build<'a>(
     policy: &Policy,
     parent: impl IntoIterator<Item = (OsString, OsString)>,
+    credentials: Vec<Credential>,
     descriptor: &BTreeMap<String, String>,
     secrets: impl IntoIterator<Item = (&'a str, &'a Value)>,
 ) -> Result<Environment, Refused> {
@@ -195,6 +213,11 @@ pub fn build<'a>(
     for (name, value) in parent {
         if passes(policy, &name) {
             environment.set(name, value.as_bytes());
+        }
+    }
+    for Credential { name, value } in credentials {
+        if passes(policy, OsStr::new(&name)) {
+            environment.set(name.into(), value.expose());
         }
     }
     for (name, value) in descriptor {
@@ -240,9 +263,16 @@ mod tests {
     ) -> Result<BTreeMap<String, String>, Refused> {
         let secrets: Vec<(&str, Value)> =
             secrets.iter().map(|(name, value)| (*name, Value::from(*value))).collect();
+        let (taken, plain): (Vec<_>, Vec<_>) =
+            parent.iter().partition(|(name, _)| is_credential(OsStr::new(name)));
+        let credentials = taken
+            .iter()
+            .map(|(name, value)| Credential { name: (*name).into(), value: (*value).into() })
+            .collect();
         let mut environment = build(
             policy,
-            parent.iter().map(|(name, value)| ((*name).into(), (*value).into())),
+            plain.iter().map(|(name, value)| ((*name).into(), (*value).into())),
+            credentials,
             &descriptor.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect(),
             secrets.iter().map(|(name, value)| (*name, value)),
         )?;
@@ -304,6 +334,18 @@ mod tests {
         assert_eq!(names(&clean()), ["OP_CONNECT_TOKEN", "PATH"]);
         let image = Policy { inherit_all: true, ..Policy::default() };
         assert_eq!(names(&image), ["LANG", "PATH"]);
+    }
+
+    #[test]
+    fn what_opens_something_is_taken_out() {
+        for name in ["PGPASSWORD", "VAULT_TOKEN", "AWS_SECRET_ACCESS_KEY", "SECRET_KEY"] {
+            assert!(is_credential(OsStr::new(name)), "{name}");
+        }
+        // The runner reads these itself, and paths open nothing.
+        for name in ["QGIS_SECRETS_STORE", "CREDENTIALS_DIRECTORY", "HOME", "XPGPASSWORD", ""] {
+            assert!(!is_credential(OsStr::new(name)), "{name}");
+        }
+        assert!(!is_credential(OsStr::from_bytes(b"PG\xff")));
     }
 
     #[test]

@@ -9,17 +9,14 @@
 //! the one before made; whatever fails, the workspace is wiped before anybody is told; the report
 //! comes last, because only then can it say that the wipe worked.
 
-use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fs::File;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::backend::Backend;
-use crate::containment::{
-    self, Contained, Grip, Hold, Notes, Places, Receipt, Workspace, WorkspaceError,
-};
+use crate::containment::{self, Contained, Grip, Hold, Notes, Receipt, Workspace, WorkspaceError};
 use crate::environment;
 use crate::error::{Error, run_exit_code};
 use crate::http::{self, Endpoint};
@@ -36,10 +33,12 @@ use crate::supervise::{self, Command, Finished, Signals};
 mod aftermath;
 mod confine;
 mod feedback;
+mod parent;
 mod resolve;
 
 pub use aftermath::Mirrored;
 pub use confine::{Judged, judge};
+pub use parent::{Parent, hand_over, parent_environment, places, take_over};
 pub use resolve::plan;
 
 use resolve::Resolved;
@@ -78,7 +77,7 @@ pub struct Launch {
     /// Where the job comes from.
     pub source: Source,
     /// The runner's own environment.
-    pub parent: Vec<(OsString, OsString)>,
+    pub parent: Parent,
     /// For the job, in place of the runner's standard output.
     pub stdout: Option<File>,
     /// When the way into containment began.
@@ -196,7 +195,7 @@ struct Ran {
 
 async fn stages(
     settings: &Settings,
-    (source, parent, stdout): (Source, Vec<(OsString, OsString)>, Option<File>),
+    (source, parent, stdout): (Source, Parent, Option<File>),
     backend: impl Backend,
     (grip, workspace): (Grip, Result<&mut Workspace, &mut WorkspaceError>),
     signals: &mut Signals,
@@ -230,6 +229,8 @@ async fn stages(
         let promise = feedback::promise(path, &command, workspace, notes);
         (promise, Arc::clone(&command.masker))
     });
+    // Its `env` may hold what is masked.
+    drop(job);
 
     aftermath::note(notes, report);
     messenger.started(report);
@@ -295,7 +296,12 @@ fn read_file(path: &Path, limit: usize) -> Result<Value, Error> {
 }
 
 fn read_stdin(limit: usize) -> Result<Value, Error> {
-    read(std::io::stdin().lock(), "on standard input".into(), limit)
+    let name = "on standard input".to_owned();
+    // Not by `Stdin`, whose buffer keeps a copy.
+    match std::io::stdin().as_fd().try_clone_to_owned() {
+        Ok(stdin) => read(File::from(stdin), name, limit),
+        Err(error) => Err(Error::JobFile(name, error)),
+    }
 }
 
 fn read(source: impl std::io::Read, name: String, limit: usize) -> Result<Value, Error> {
@@ -311,7 +317,7 @@ fn materialise(
     settings: &Settings,
     job: &Job,
     resolved: Resolved,
-    mut parent: Vec<(OsString, OsString)>,
+    parent: Parent,
     grip: Grip,
     workspace: &mut Workspace,
     in_force: &mut Option<Containment>,
@@ -320,6 +326,7 @@ fn materialise(
         let problem = "it is not there, or no directory";
         return Err(supervise::StartError::WorkingDir(directory.into(), problem).into());
     }
+    let Parent { plain: mut parent, credentials } = parent;
     if let Some(account) = &grip.account {
         confine::move_home(&mut parent, account);
     }
@@ -332,7 +339,7 @@ fn materialise(
         trust: settings.environment.trust.clone(),
     };
     let secrets = resolved.variables.iter().map(|secret| (secret.name.as_str(), &secret.value));
-    let mut environment = environment::build(&policy, parent, &job.env, secrets)?;
+    let mut environment = environment::build(&policy, parent, credentials, &job.env, secrets)?;
     // The last step that can fail: from here on there is something to wipe.
     workspace.write(&pgservice::render_file(&resolved.services))?;
     let masker = Masker::new(resolve::sensitive(settings, job, resolved, &environment));
@@ -359,18 +366,6 @@ fn materialise(
     })
 }
 
-/// Where a workspace may go that is not in a namespace.
-pub fn places(settings: &Settings, parent: &[(OsString, OsString)]) -> Places {
-    let variable = |name: &str| variable(parent, name).map(PathBuf::from);
-    let disk =
-        settings.workspace.allow_disk.then(|| variable("TMPDIR").unwrap_or_else(|| "/tmp".into()));
-    Places::new(&settings.workspace.path, variable("XDG_RUNTIME_DIR"), disk)
-}
-
-fn variable<'a>(parent: &'a [(OsString, OsString)], name: &str) -> Option<&'a OsString> {
-    parent.iter().find(|(parent, _)| parent == name).map(|(_, value)| value)
-}
-
 fn log_wipe(receipt: &Receipt) {
     if let Some(problem) = &receipt.problem {
         tracing::error!(problem, "the wipe failed");
@@ -393,10 +388,4 @@ impl Clock {
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// The variables of the runner's own environment that a run is built from.
-pub fn parent_environment() -> Vec<(OsString, OsString)> {
-    let unique: BTreeMap<OsString, OsString> = std::env::vars_os().collect();
-    unique.into_iter().collect()
 }

@@ -1,6 +1,5 @@
 //! `check`: what this host, this installation and this job are like, before a job is started.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::time::{Duration, Instant};
@@ -15,9 +14,10 @@ use super::output::{self, BAD, BOLD, GOOD, Table, WARN, harmless};
 use crate::backend::Embedded;
 use crate::connect::{self, Answer, Connected, Warning};
 use crate::containment::{self, Contained, Request, Side};
+use crate::environment::Credential;
 use crate::error::{Error, UNAVAILABLE};
 use crate::job::Job;
-use crate::pipeline::{self, Launch, Source};
+use crate::pipeline::{self, Launch, Parent, Source};
 use crate::precedence::Resolution;
 use crate::preflight::{self, Finding, Verdict};
 use crate::secret::Kind;
@@ -82,7 +82,11 @@ struct Service {
 }
 
 /// Checks; returns the exit code.
-pub fn check(mut settings: Settings, args: CheckArgs) -> Result<u8, Error> {
+pub fn check(
+    mut settings: Settings,
+    args: CheckArgs,
+    credentials: Vec<Credential>,
+) -> Result<u8, Error> {
     let CheckArgs { job, connect, format, .. } = args;
     let source = job.source()?;
     if connect && source.is_none() {
@@ -93,8 +97,9 @@ pub fn check(mut settings: Settings, args: CheckArgs) -> Result<u8, Error> {
     // A check is no run: nobody is told of it.
     settings.report =
         settings::Report { file: None, url: None, termination_log: None, ..settings.report };
-    let parent = pipeline::parent_environment();
-    let places = pipeline::places(&settings, &parent);
+    let handover = pipeline::hand_over(&settings, credentials)?;
+    let plain = pipeline::parent_environment();
+    let places = pipeline::places(&settings, &plain);
     let request = Request {
         require: settings.containment.require,
         run_as: settings.containment.run_as.as_deref(),
@@ -107,6 +112,7 @@ pub fn check(mut settings: Settings, args: CheckArgs) -> Result<u8, Error> {
         Ok(Side::Outer(aftermath)) => return Ok(aftermath.guarded.exit_code()),
         Err(error) => Err(Error::from(error)),
     };
+    let parent = Parent { plain, credentials: pipeline::take_over(handover)? };
     block_on(inner(&settings, source, contained, (connect, format), (parent, places)))?
 }
 
@@ -115,7 +121,7 @@ async fn inner(
     source: Option<Source>,
     contained: Result<Contained, Error>,
     (probing, format): (bool, Format),
-    (parent, places): (Vec<(OsString, OsString)>, containment::Places),
+    (parent, places): (Parent, containment::Places),
 ) -> Result<u8, Error> {
     let hold = contained.as_ref().map(|contained| &contained.hold);
     let mut checked =
@@ -138,7 +144,13 @@ async fn inner(
             looked_up = looked_up => looked_up?,
         };
         drop(signals);
-        checked.findings.extend(preflight::job(settings, &job, resolution.as_ref(), &parent, hold));
+        checked.findings.extend(preflight::job(
+            settings,
+            &job,
+            resolution.as_ref(),
+            &parent.plain,
+            hold,
+        ));
         if probing && let (Ok(contained), Ok(resolution)) = (contained, resolution) {
             let services = connect(settings, job, &resolution, contained, parent).await?;
             checked.services = Some(services);
@@ -157,7 +169,7 @@ async fn connect(
     mut job: Job,
     resolution: &Resolution,
     contained: Contained,
-    parent: Vec<(OsString, OsString)>,
+    parent: Parent,
 ) -> Result<Vec<Service>, Error> {
     let winners = resolution.winners().iter().map(|winner| &winner.secret.name);
     let names: Vec<String> =

@@ -20,9 +20,12 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
 
+use crate::environment::{self, Credential};
 use crate::error::{DISTINCT, Error, USAGE};
 use crate::log;
+use crate::secret::Value;
 use crate::settings::Settings;
+use crate::sys::{environ, privileges};
 use args::Global;
 
 /// Gives a headless QGIS job its secrets, and takes them away again.
@@ -69,6 +72,7 @@ enum Command {
 
 /// Runs the program; `arguments` begin with its name.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let credentials = take_credentials();
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
@@ -80,7 +84,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Exec(args) => args.distinct(),
         _ => false,
     };
-    match dispatch(cli) {
+    match dispatch(cli, credentials) {
         Ok(code) => ExitCode::from(code),
         Err(error) if output::is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -90,14 +94,31 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn dispatch(Cli { global, command }: Cli) -> Result<u8, Error> {
+/// Before anything else: whoever looks into this process later finds no credential that it doesn't
+/// need.
+fn take_credentials() -> Vec<Credential> {
+    let mut credentials = Vec::new();
+    environ::take(environment::is_credential, |name, value| {
+        let name = name.to_string_lossy().into_owned();
+        credentials.push(Credential { name, value: Value::new(value.to_vec()) });
+    });
+    credentials
+}
+
+fn dispatch(Cli { global, command }: Cli, mut credentials: Vec<Credential>) -> Result<u8, Error> {
+    if !matches!(command, Command::Run(_) | Command::Exec(_) | Command::Check(_)) {
+        credentials.clear();
+        // Those above are closed on their way into containment.
+        privileges::close_to_others()
+            .map_err(|errno| Error::Setup(format!("PR_SET_DUMPABLE: {}", errno.desc())))?;
+    }
     let settings = |overrides| Settings::load(&overrides, |name| std::env::var_os(name));
     let plain = || settings(global.overrides());
     match command {
-        Command::Run(args) => run::run(&settings(args.overrides(&global))?, args),
-        Command::Exec(args) => run::exec(&settings(args.overrides(&global))?, args),
+        Command::Run(args) => run::run(&settings(args.overrides(&global))?, args, credentials),
+        Command::Exec(args) => run::exec(&settings(args.overrides(&global))?, args, credentials),
+        Command::Check(args) => check::check(settings(args.overrides(&global))?, args, credentials),
         Command::Explain(args) => explain::explain(&settings(args.overrides(&global))?, args),
-        Command::Check(args) => check::check(settings(args.overrides(&global))?, args),
         Command::Sweep(args) => sweep::sweep(&plain()?, &args),
         Command::Secret(command) => secret::run(&plain()?, command),
         Command::Report(command) => report::run(&plain()?, &command),

@@ -9,9 +9,10 @@ use super::args::{ContainmentArgs, ExitCodesArg, Global, IdentityArgs};
 use super::{block_on, output};
 use crate::backend::Embedded;
 use crate::containment::{self, Request, Side};
+use crate::environment::Credential;
 use crate::error::Error;
 use crate::job::Invocation;
-use crate::pipeline::{self, Ended, Launch, Mirrored, Source};
+use crate::pipeline::{self, Ended, Launch, Mirrored, Parent, Source};
 use crate::secret::Name;
 use crate::settings::{Overrides, Settings};
 
@@ -119,12 +120,16 @@ impl EndArgs {
 }
 
 /// Runs the job of a descriptor; returns the exit code.
-pub fn run(settings: &Settings, args: RunArgs) -> Result<u8, Error> {
-    job(settings, source(args.job))
+pub fn run(settings: &Settings, args: RunArgs, credentials: Vec<Credential>) -> Result<u8, Error> {
+    job(settings, source(args.job), credentials)
 }
 
 /// Runs a command as a job; returns the exit code.
-pub fn exec(settings: &Settings, args: ExecArgs) -> Result<u8, Error> {
+pub fn exec(
+    settings: &Settings,
+    args: ExecArgs,
+    credentials: Vec<Credential>,
+) -> Result<u8, Error> {
     let identity = args.identity.identity().ok_or_else(|| {
         Error::Usage("say which project's secrets the command gets: -P PROJECT".into())
     })?;
@@ -135,7 +140,7 @@ pub fn exec(settings: &Settings, args: ExecArgs) -> Result<u8, Error> {
         grace: args.grace,
         require: args.require,
     };
-    job(settings, Source::Invocation(Box::new(invocation)))
+    job(settings, Source::Invocation(Box::new(invocation)), credentials)
 }
 
 /// What an argument JOB means.
@@ -149,13 +154,14 @@ pub(super) fn source(job: String) -> Source {
     }
 }
 
-fn job(settings: &Settings, source: Source) -> Result<u8, Error> {
+fn job(settings: &Settings, source: Source, credentials: Vec<Credential>) -> Result<u8, Error> {
     let begun = Instant::now();
-    let parent = pipeline::parent_environment();
+    let handover = pipeline::hand_over(settings, credentials)?;
+    let plain = pipeline::parent_environment();
     let request = Request {
         require: settings.containment.require,
         run_as: settings.containment.run_as.as_deref(),
-        places: pipeline::places(settings, &parent),
+        places: pipeline::places(settings, &plain),
     };
     // Before the first secret is in memory, and before the runtime.
     let contained = match containment::enter(request) {
@@ -174,6 +180,8 @@ fn job(settings: &Settings, source: Source) -> Result<u8, Error> {
         Err(error) => Err(error.into()),
     };
     let backend = Embedded::new(settings.store.path.clone(), settings.store.key.clone());
+    let credentials = pipeline::take_over(handover)?;
+    let parent = Parent { plain, credentials };
     let launch = Launch { source, parent, stdout: None, begun };
     let ended = block_on(pipeline::run(settings, launch, backend, contained))?;
     tell(&ended);

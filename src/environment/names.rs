@@ -137,6 +137,11 @@ const CLOUD: &str = "opens a cloud account";
 const FORGE: &str = "opens a forge, a registry or a CI system";
 const DATABASE: &str = "would answer where the job's services should";
 
+/// Whether a rule is about the runner's own variables. They hold paths and words, no credentials.
+pub(super) fn is_own(rule: &Rule) -> bool {
+    rule.reason == OWN
+}
+
 /// Names that never reach the job from the parent's environment: the runner's own credentials,
 /// and those that other tools leave lying in one. As secrets these names are free.
 pub const CREDENTIALS: &[Rule] = &[

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::{Gid, Uid, geteuid};
 
-use super::variable;
+use super::parent::variable;
 use crate::containment::{
     Account, Exposed, Grip, LandlockError, Level, Needed, Protected, Workspace, exposure, landlock,
 };

@@ -4,6 +4,7 @@
 //! allocated.
 
 pub mod clone;
+pub mod environ;
 pub(crate) mod errno;
 mod heap;
 pub mod landlock;
