@@ -34,6 +34,11 @@
 //! `Serialize`; its memory is overwritten when it is dropped; looking inside is confined to named
 //! files. A [`report::Report`] has no place for one.
 //!
+//! *No longer than needed.* Credentials are taken out of the runner's environment before anything
+//! else, and only the inner process gets those that are passed on ([`containment::handover`]); the
+//! allocator overwrites what is freed, in libraries too. `docs/containment.md` says what is in
+//! memory when.
+//!
 //! *Metadata first.* A backend offers candidates without values; only winners are opened. A winner
 //! that cannot be opened stops the job: no lower level steps in.
 //!

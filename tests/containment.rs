@@ -28,7 +28,7 @@ use serde_json::{Value as Json, json};
 use crate::support::{Ended, Sandbox, end};
 
 /// All levels, the strongest first.
-const LEVELS: [&str; 3] = ["namespace", "namespace-shared-proc", "process"];
+pub(crate) const LEVELS: [&str; 3] = ["namespace", "namespace-shared-proc", "process"];
 
 /// The value of the secret that every job gets.
 const VALUE: &str = "canary-contained";
@@ -41,7 +41,7 @@ const AS_NOBODY: [&str; 5] = ["setpriv", "--reuid=65534", "--regid=65534", "--cl
 
 /// Who runs the program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Who {
+pub(crate) enum Who {
     /// Root with all capabilities.
     Root,
     /// A user without any.
@@ -50,17 +50,17 @@ enum Who {
 
 impl Who {
     /// Those that can be tried here.
-    fn all() -> Vec<Self> {
+    pub(crate) fn all() -> Vec<Self> {
         if is_root() { vec![Self::Root, Self::Ordinary] } else { vec![Self::Ordinary] }
     }
 
     /// What comes before the program.
-    fn words(self) -> Vec<&'static str> {
+    pub(crate) fn words(self) -> Vec<&'static str> {
         if self == Self::Ordinary && is_root() { AS_NOBODY.into() } else { Vec::new() }
     }
 
     /// A sandbox with a secret and a service, which is theirs.
-    fn sandbox(self) -> Sandbox {
+    pub(crate) fn sandbox(self) -> Sandbox {
         let sandbox = Sandbox::new();
         sandbox.add("-P survey", "API_KEY", VALUE);
         sandbox.add_service("-P survey", "ninja", "ada", VALUE);
@@ -89,12 +89,12 @@ fn is_root() -> bool {
 
 /// Says why a test tries nothing here.
 #[expect(clippy::print_stdout, reason = "for whoever reads the tests' output")]
-fn skipped(why: &str) {
+pub(crate) fn skipped(why: &str) {
     println!("skipped: {why}");
 }
 
 /// Whether root is needed and not there.
-fn needs_root() -> bool {
+pub(crate) fn needs_root() -> bool {
     if !is_root() {
         skipped("it takes root");
     }
@@ -102,7 +102,7 @@ fn needs_root() -> bool {
 }
 
 /// The program below others: each list of words before it executes what follows.
-fn below(sandbox: &Sandbox, before: &[&[&str]], arguments: &[&str]) -> Command {
+pub(crate) fn below(sandbox: &Sandbox, before: &[&[&str]], arguments: &[&str]) -> Command {
     let own = sandbox.command(arguments);
     let program = own.get_program().to_str().unwrap();
     let words: Vec<&str> = before.concat();

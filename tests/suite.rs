@@ -11,6 +11,7 @@
 //! - `hostile`: what a job cannot do in each level of containment, and what it can
 //! - `killing`: nothing remains of a run that is killed, wherever and by whatever
 //! - `layers`: which module may import which, and which file may do what
+//! - `memory`: the runner's own memory holds no value longer than it is needed
 //! - `running`: environment, exit codes, signals, limits, reports
 //! - `secrets`: adding, listing, removing, importing, explaining
 
@@ -31,5 +32,6 @@ mod durability;
 mod hostile;
 mod killing;
 mod layers;
+mod memory;
 mod running;
 mod secrets;
