@@ -12,6 +12,7 @@
 //! - `killing`: nothing remains of a run that is killed, wherever and by whatever
 //! - `layers`: which module may import which, and which file may do what
 //! - `memory`: the runner's own memory holds no value longer than it is needed
+//! - `masking`: what comes out of a stream that holds values, against a second, slow masker
 //! - `running`: environment, exit codes, signals, limits, reports
 //! - `secrets`: adding, listing, removing, importing, explaining
 
@@ -33,5 +34,6 @@ mod hostile;
 mod killing;
 mod layers;
 mod memory;
+mod masking;
 mod running;
 mod secrets;
