@@ -44,7 +44,7 @@ const VALUES: &[(&str, &str)] = &[
          MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgVcB/UNPxalR9zDYA\n\
          jQIfjojUDiQuGnSJrFEEzZPT/92hRANCAASc7UJtgnF/abqWM60T3XNJEzBv5ez9\n\
          TdwKH0M6xpM2q+53wmsN/eYLdgtjgBd3DBmHtPilCkiFICXyaA8z9LkJ\n\
-         -----END PRIVATE KEY-----\n",
+         -----END PRIVATE KEY-----",
     ),
     ("envvar:PIN", "48151623"),
     ("envvar:WINDOWS", r"\\srv\maps\new"),

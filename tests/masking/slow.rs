@@ -22,9 +22,12 @@ enum Form {
     Then(Vec<Self>),
     /// One form, this many times.
     Times(Box<Self>, usize, usize),
+    /// All of these, in lines: a break may stand before each but the first, if at least so many
+    /// stand between it and the break before.
+    Lines(Vec<Self>, Box<Self>, usize),
 }
 
-use Form::{Any, One, Text, Then, Times};
+use Form::{Any, Lines, One, Text, Then, Times};
 
 impl Form {
     /// Every place where this form ends if it begins at `at`. `cut` becomes true if it might go on
@@ -60,6 +63,24 @@ impl Form {
                 }
                 found
             }
+            Lines(forms, line_break, apart) => {
+                // Places, and how many stand between the last break and there.
+                let mut places = BTreeSet::from([(at, *apart)]);
+                for (index, form) in forms.iter().enumerate() {
+                    for (at, since) in places.clone() {
+                        if index > 0 && since >= *apart {
+                            places
+                                .extend(line_break.ends(text, at, cut).iter().map(|end| (*end, 0)));
+                        }
+                    }
+                    let behind = |(at, since): (usize, usize)| -> Vec<(usize, usize)> {
+                        let ends = form.ends(text, at, cut);
+                        ends.into_iter().map(|end| (end, (since + 1).min(*apart))).collect()
+                    };
+                    places = places.into_iter().flat_map(behind).collect();
+                }
+                places.into_iter().map(|(end, _)| end).collect()
+            }
         }
     }
 
@@ -73,7 +94,7 @@ impl Form {
                 let empty = begins.iter().any(|(_, empty)| *empty);
                 (begins.into_iter().flat_map(|(bytes, _)| bytes).collect(), empty)
             }
-            Then(forms) => {
+            Then(forms) | Lines(forms, ..) => {
                 let mut first = BTreeSet::new();
                 for form in forms {
                     let (bytes, empty) = form.begins();
@@ -111,9 +132,14 @@ fn hex(write: impl Fn(&dyn Fn(u32, usize) -> String) -> String) -> Form {
 
 const BACKSLASH: [&str; 3] = ["\\", "%5C", "%5c"];
 
+/// One of these, over and over.
+fn repeated(kinds: &[&str], least: usize, most: usize) -> Form {
+    Any(kinds.iter().map(|kind| Times(Box::new(text(kind)), least, most)).collect())
+}
+
 /// B* and B+.
 fn backslashes(least: usize) -> Form {
-    Times(Box::new(any(BACKSLASH)), least, 16)
+    repeated(&BACKSLASH, least, 16)
 }
 
 /// B+ and then something.
@@ -171,15 +197,15 @@ fn units(piece: &[u8]) -> Vec<Unit> {
     units
 }
 
-fn alternatives(unit: &Unit) -> Form {
+fn alternatives(unit: &Unit, last: bool) -> Form {
     match *unit {
         Unit::LineEnd => line_end(),
         Unit::Backslashes(run) => {
             let token = ["\\", "%5C", "%5c", "%255C", "%255c", "&#92;", "&#x5C;", "&#x5c;"];
-            Times(Box::new(any(token)), run, 8 * run + 8)
+            repeated(&token, run, 8 * run + 8)
         }
         Unit::Word(byte) => text([byte]),
-        Unit::Ascii(byte) => ascii(byte),
+        Unit::Ascii(byte) => ascii(byte, last),
         Unit::Char(char) => character(char),
         Unit::Byte(byte) => Any(vec![
             text([byte]),
@@ -211,7 +237,8 @@ fn line_end() -> Form {
     ])
 }
 
-fn ascii(byte: u8) -> Form {
+/// `last` says whether it is the last of its piece.
+fn ascii(byte: u8, last: bool) -> Form {
     let code = u32::from(byte);
     let mut entities = vec![
         format!("&#{code};"),
@@ -227,27 +254,21 @@ fn ascii(byte: u8) -> Form {
         b'\'' => Some("apos"),
         _ => None,
     };
-    if let Some(name) = name {
-        entities.push(format!("&{name};"));
-        // Read as: only for the five characters that have a name.
-        for entity in entities.clone() {
-            entities.push(entity.replacen('&', "&amp;", 1));
-        }
+    entities.extend(name.map(|name| format!("&{name};")));
+    // Read as: those of every special character, not only of the five that have a name.
+    for entity in entities.clone() {
+        entities.push(entity.replacen('&', "&amp;", 1));
     }
-    let mut forms = vec![
-        Then(vec![
-            backslashes(0),
-            Any(vec![
-                text([byte]),
-                hex(|h| format!("%{}", h(code, 2))),
-                // Read as: backslashes may stand before this one, too.
-                hex(|h| format!("%25{}", h(code, 2))),
-            ]),
-        ]),
+    let mut plain = vec![
+        text([byte]),
+        hex(|h| format!("%{}", h(code, 2))),
+        hex(|h| format!("%25{}", h(code, 2))),
         any(entities),
+    ];
+    let mut forms = vec![
         escaped(hex(|h| format!("u{}", h(code, 4)))),
         escaped(hex(|h| format!("x{}", h(code, 2)))),
-        escaped(text(format!("{code:03o}"))),
+        escaped(text(format!("{byte:03o}"))),
     ];
     let letter = match byte {
         b'\t' => Some("t"),
@@ -258,16 +279,19 @@ fn ascii(byte: u8) -> Form {
     };
     forms.extend(letter.map(|letter| escaped(text(letter))));
     match byte {
-        b' ' => forms.push(text("+")),
+        b' ' => plain.push(text("+")),
         b'\'' => {
-            forms.push(text("''"));
-            forms.push(Then(vec![text("'"), backslashes(1), text("''")]));
             let quoted = || Then(vec![backslashes(0), text("\"")]);
-            forms.push(Then(vec![text("'"), quoted(), text("'"), quoted(), text("'")]));
+            plain.push(Then(vec![text("'"), backslashes(1), text("''")]));
+            plain.push(Then(vec![text("'"), quoted(), text("'"), quoted(), text("'")]));
         }
-        b'"' => forms.push(text("\"\"")),
         _ => {}
     }
+    // Behind the last character, a second quote is the end of the text around it.
+    if b"'\"".contains(&byte) && !last {
+        plain.push(text([byte, byte]));
+    }
+    forms.push(Then(vec![backslashes(0), Any(plain)]));
     Any(forms)
 }
 
@@ -309,11 +333,12 @@ fn text_needle(piece: &[u8]) -> Form {
         Times(Box::new(one), 0, usize::MAX)
     };
     let mut forms = Vec::new();
-    for unit in units(piece) {
-        if !forms.is_empty() {
+    let units = units(piece);
+    for (index, unit) in units.iter().enumerate() {
+        if index > 0 {
             forms.push(colour());
         }
-        forms.push(alternatives(&unit));
+        forms.push(alternatives(unit, index == units.len() - 1));
     }
     Then(forms)
 }
@@ -338,22 +363,18 @@ fn base64_needle(piece: &[u8], before: usize) -> Form {
     // The first bits belong to a character that the byte before decides as well.
     let bits = &bits[[0, 4, 2][before]..];
     let number = |bits: &[usize]| bits.iter().fold(0, |number, bit| number << 1 | bit);
-    let break_before = || optional(any(["\n", "\r\n", "\\n", "\\r\\n"]));
-    let mut forms = Vec::new();
-    for six in bits.chunks_exact(6) {
-        if !forms.is_empty() {
-            forms.push(break_before());
-        }
-        forms.push(base64_char(number(six)));
-    }
+    let characters = bits.chunks_exact(6).map(|six| base64_char(number(six))).collect();
+    let line_break = any(["\n", "\r\n", "\\n", "\\r\\n"]);
+    // Read as: lines have 16 characters or more; the first may be the end of a longer one.
+    let mut forms = vec![Lines(characters, Box::new(line_break), 16)];
     let left = bits.chunks_exact(6).remainder();
     if !left.is_empty() {
         let free = 6 - left.len();
         let agreeing = (0..64).filter(|index| index >> free == number(left)).map(base64_char);
-        // Read as: padding stands only behind that character, with no line break before it; and
-        // what it would be: `=` if the last group has 2 bytes, `==` if it has 1.
+        // Read as: no line break stands before that character, nor before padding; padding stands
+        // only behind it, and is what it would be: `=` after 2 bytes of a group, `==` after 1.
         let padding = Times(Box::new(any(["=", "%3D", "%3d"])), free / 2, free / 2);
-        let last = Then(vec![break_before(), Any(agreeing.collect()), optional(padding)]);
+        let last = Then(vec![Any(agreeing.collect()), optional(padding)]);
         forms.push(optional(last));
     }
     Then(forms)
@@ -397,12 +418,14 @@ fn lines(piece: &[u8]) -> Vec<&[u8]> {
     lines
 }
 
-/// What is looked for because of one value.
-fn pieces(value: &[u8]) -> BTreeSet<&[u8]> {
+/// What is looked for because of one value, and whether in all its forms.
+fn pieces(value: &[u8]) -> BTreeSet<(&[u8], bool)> {
     let core = strip(value);
     if core.len() < 4 {
         return BTreeSet::new();
     }
+    // Lines of a long text have no other forms than text.
+    let few = lines(core).len() <= 64;
     let lines = match &lines(core)[..] {
         [_] => Vec::new(),
         lines => lines.iter().map(|line| strip(line)).collect(),
@@ -410,7 +433,7 @@ fn pieces(value: &[u8]) -> BTreeSet<&[u8]> {
     let boundary =
         |line: &&[u8]| line.starts_with(b"-----BEGIN ") || line.starts_with(b"-----END ");
     let long = lines.into_iter().filter(|line| line.len() >= 8 && !boundary(line));
-    long.chain([core]).collect()
+    long.map(|line| (line, few)).chain([(core, true)]).collect()
 }
 
 /// One needle, and what it counts for.
@@ -433,8 +456,9 @@ impl Slow {
     pub(super) fn new(values: &[Named]) -> Self {
         let mut all = Vec::new();
         for (name, value) in values {
-            for piece in pieces(value) {
-                for form in needles(piece) {
+            for (piece, all_forms) in pieces(value) {
+                let forms = if all_forms { needles(piece) } else { vec![text_needle(piece)] };
+                for form in forms {
                     let (begins, name) = (form.begins().0, name.clone());
                     all.push(Needle { name, form, begins, longest: 16 * piece.len() + 1024 });
                 }
@@ -585,8 +609,15 @@ mod tests {
         for form in ["it's so", "it''s so", r"it'\''s so", r#"it'"'"'s so"#, r#"it'\"'\"'s so"#] {
             check(&["it's so"], form, "***", &[1]);
         }
-        check(&[r"a\b\\c"], r"[a\b\\c] [a\\b\\\\c] [a%5Cb%5c%255cc]", "[***] [***] [***]", &[3]);
+        check(
+            &[r"a\b\\c"],
+            r"[a\b\\c] [a\\b\\\\c] [a%5Cb%5c%255cc]",
+            "[***] [***] [a%5Cb%5c%255cc]",
+            &[2],
+        );
         check(&[r"a\b\\c"], r"ab\\c a\b\c", r"ab\\c a\b\c", &[0]);
+        check(&[r"a\b\\c"], r"a%5Cb%5C%5Cc a&#92;b%5c%5cc", "*** ***", &[2]);
+        check(&["say \"x\""], "'say \"\"x\"\"'", "'***\"'", &[1]);
         // Backslashes before a first character belong to it, 16 of them.
         check(&["@bcd"], &format!("{}@bcd", "\\".repeat(18)), r"\\***", &[1]);
     }
@@ -608,7 +639,8 @@ mod tests {
             "U2VjcmV0LVZhbHVlPz4=",
             "U2VjcmV0LVZhbHVlPz4",
             "U2VjcmV0LVZhbHVlPz4%3d",
-            "U2Vj\ncmV0\r\nLVZhb\\nHVl\\r\\nPz4=",
+            "U2Vj\ncmV0LVZhbHVlPz4=",
+            "U\r\n2VjcmV0LVZhbHVlP\\r\\nz4=",
         ] {
             check(&[value], &format!("a {form} b"), "a *** b", &[1]);
         }
@@ -617,6 +649,8 @@ mod tests {
         check(&[value], "eFNlY3JldC1WYWx1ZT8-", "eF***", &[1]);
         check(&[value], "eHhTZWNyZXQtVmFsdWU/Png=", "eHh***g=", &[1]);
         check(&["?>?>?>?>"], "Pz4/Pj8+Pz4= Pz4_Pj8-Pz4 Pz4%2FPj8%2BPz4=", "*** *** ***", &[3]);
+        let broken = "U2Vj\ncmV0LVZhbHV\nlPz4=";
+        check(&[value], broken, broken, &[0]);
         check(&["Secret!"], "U2VjcmV0IQ==", "U2VjcmV0IQ==", &[0]);
         check(&[value], "5365637265742D56616c75653f3e", "5365637265742D56616c75653f3e", &[0]);
     }
