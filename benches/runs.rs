@@ -1,9 +1,12 @@
 //! What a run costs, side by side with what it is compared with, as ratios in one run.
 //!
 //! Each pair is measured in turn, A B A B …, so that a machine whose speed drifts does not favour
-//! one of them; the ratio is that of the medians. Nothing here passes or fails.
+//! one of them; the ratio is that of the medians. Nothing here passes or fails, but what masking
+//! costs is said to keep its limits or not. `-- masking` measures that alone.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a benchmark")]
+
+mod masking;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,7 +23,14 @@ const PAIRS: usize = 200;
 const WARM_UP: usize = 10;
 
 fn main() {
-    // `cargo bench` passes `--bench`; nothing else is known.
+    // `cargo bench` passes `--bench`.
+    let words: Vec<String> = std::env::args().skip(1).filter(|word| word != "--bench").collect();
+    match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [masking::PUMP, which] => return masking::pump(which),
+        ["masking"] => return masking::measure(),
+        [] => {}
+        _ => panic!("only `masking` may be named"),
+    }
     let five = Home::with_secrets(5);
     println!("{PAIRS} pairs each, after {WARM_UP} that don't count; medians\n");
     println!("{:<58} {:>12} {:>9}", "what", "measured", "at most");
@@ -28,6 +38,8 @@ fn main() {
     more_secrets(&five);
     more_rows(&five);
     memory_and_idleness(&five);
+    println!();
+    masking::measure();
     println!();
     stages(&five);
 }
@@ -74,18 +86,7 @@ fn more_rows(five: &Home) {
 /// What the runner holds, and whether it stirs, while its job sleeps.
 fn memory_and_idleness(five: &Home) {
     let mut child = five.command(&["sleep", "3"]).spawn().unwrap();
-    // The outer process and the inner one.
-    let status = |key: &str| -> u64 {
-        let outer = child.id();
-        let children = format!("/proc/{outer}/task/{outer}/children");
-        let children = fs::read_to_string(children).unwrap();
-        let of = |pid: &str| -> u64 {
-            let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-            let line = text.lines().find(|line| line.starts_with(key)).unwrap();
-            line.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
-        };
-        children.split_whitespace().map(of).sum::<u64>() + of(&outer.to_string())
-    };
+    let status = |key: &str| status(child.id(), key);
     std::thread::park_timeout(Duration::from_secs(1));
     let before = status("voluntary_ctxt_switches");
     std::thread::park_timeout(Duration::from_secs(1));
@@ -94,6 +95,32 @@ fn memory_and_idleness(five: &Home) {
     row("peak memory of both processes while the job works: MiB", format!("{peak:.1}"), "14");
     row("wake-ups in one second of a sleeping job", wake_ups.to_string(), "0");
     child.wait().unwrap();
+}
+
+/// The outer process of a run and the inner one.
+fn processes(outer: u32) -> Vec<String> {
+    let children = format!("/proc/{outer}/task/{outer}/children");
+    let children = fs::read_to_string(children).unwrap();
+    children.split_whitespace().map(str::to_owned).chain([outer.to_string()]).collect()
+}
+
+/// The sum over both processes of a number in a file of `/proc`.
+fn sum(outer: u32, file: &str, key: &str) -> u64 {
+    let of = |pid: &String| -> u64 {
+        let text = fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap();
+        let line = text.lines().find(|line| line.starts_with(key)).unwrap();
+        line.split_ascii_whitespace().nth(1).unwrap().parse().unwrap()
+    };
+    processes(outer).iter().map(of).sum()
+}
+
+fn status(outer: u32, key: &str) -> u64 {
+    sum(outer, "status", key)
+}
+
+/// How many bytes both processes have read.
+fn read_bytes(outer: u32) -> u64 {
+    sum(outer, "io", "rchar:")
 }
 
 /// Where the time of a run goes, by its own report.
@@ -164,19 +191,33 @@ struct Home {
 impl Home {
     /// With this many variables for the project `p`.
     fn with_secrets(count: u32) -> Self {
+        let value = |index| format!("a password of usual length {index}");
+        let secrets = (0..count).map(|index| (format!("SECRET_{index}"), value(index)));
+        Self::with(&secrets.collect::<Vec<_>>(), true)
+    }
+
+    /// With these variables for the project `p`.
+    fn with(secrets: &[(String, String)], sensitive: bool) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let mut text = String::new();
-        for index in 0..count {
-            text.push_str(&format!("SECRET_{index}=a password of usual length {index}\n"));
-        }
+        let text: String =
+            secrets.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
         let file = home.path().join("all.env");
         private(&file, &text);
         let settings = format!("report.file = {:?}\n", home.path().join("report.json"));
         private(&home.path().join("settings.toml"), &settings);
         let made = Self { home };
-        let mut import = made.program(&["secret", "import", "-P", "p", "--yes"]);
-        import.arg(&file).stderr(Stdio::null());
-        assert!(import.status().unwrap().success());
+        if sensitive {
+            let mut import = made.program(&["secret", "import", "-P", "p", "--yes"]);
+            import.arg(&file).stderr(Stdio::null());
+            assert!(import.status().unwrap().success());
+            return made;
+        }
+        for (name, value) in secrets {
+            let mut add = made.program(&["secret", "add", name, "-P", "p", "--not-sensitive"]);
+            let mut add = add.stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+            add.stdin.take().unwrap().write_all(value.as_bytes()).unwrap();
+            assert!(add.wait().unwrap().success());
+        }
         made
     }
 

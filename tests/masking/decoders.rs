@@ -136,18 +136,18 @@ fn backslashes(text: &[u8], latin: bool) -> Vec<u8> {
             b'x' => {
                 let byte = u8::try_from(digits(0, 2)?).ok()?;
                 if latin {
-                    push(out, byte.into())
+                    push(out, byte.into());
                 } else {
-                    out.push(byte)
+                    out.push(byte);
                 }
                 return Some(4);
             }
             b'0'..=b'3' if after.len() >= 2 => {
                 let byte = number(&rest[1..4], 8).and_then(|byte| u8::try_from(byte).ok())?;
                 if latin {
-                    push(out, byte.into())
+                    push(out, byte.into());
                 } else {
-                    out.push(byte)
+                    out.push(byte);
                 }
                 return Some(4);
             }

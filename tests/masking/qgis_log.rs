@@ -53,7 +53,8 @@ const VALUES: &[(&str, &str)] = &[
 /// The log, and the forms in which values were put into it.
 fn log() -> (Vec<u8>, Vec<Vec<u8>>) {
     let sandbox = Sandbox::new();
-    let (forms, log) = (sandbox.path("forms.json"), sandbox.path("log"));
+    let (forms, log) = (sandbox.path("forms.json"), sandbox.write("log", ""));
+    let out = std::fs::OpenOptions::new().write(true).open(&log).unwrap();
     let mut command = Command::new("/usr/bin/python3");
     command
         .args([SCRIPT, &LINES.to_string()])
@@ -63,7 +64,7 @@ fn log() -> (Vec<u8>, Vec<Vec<u8>>) {
         .env("HOME", sandbox.home())
         .current_dir(sandbox.home())
         .stdin(Stdio::piped())
-        .stdout(std::fs::File::create(&log).unwrap())
+        .stdout(out)
         .stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let values = serde_json::to_vec(&BTreeMap::from_iter(VALUES.iter().copied())).unwrap();

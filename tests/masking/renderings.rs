@@ -136,7 +136,7 @@ fn percent(value: &[u8], safe: &[u8], write: impl Fn(u8) -> String) -> Vec<u8> {
 
 fn json(value: &[u8]) -> Vec<u8> {
     let text = serde_json::to_string(&lossy(value)).unwrap();
-    text[1..text.len() - 1].as_bytes().to_vec()
+    text.as_bytes()[1..text.len() - 1].to_vec()
 }
 
 fn ascii_json(value: &[u8]) -> Vec<u8> {
