@@ -336,7 +336,7 @@ fn the_definition_knows_the_encoders() {
                 }
                 "coloured" | "one line" | "first lines indented" => false,
                 // These write CR and LF apart.
-                "XML" | "XML, text only" | "octal" => !value.contains('\r'),
+                "XML" | "XML, text only" | "HTML of XML" | "octal" => !value.contains('\r'),
                 _ => true,
             };
             let text = encode(core, 0);

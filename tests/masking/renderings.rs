@@ -60,6 +60,14 @@ pub(super) const ENCODERS: &[(&str, Encoder)] = &[
     ("JSON", |value, _| json(value)),
     ("JSON, ASCII", |value, _| ascii_json(value)),
     ("libpq", |value, _| quoted(value, b"'\\")),
+    ("percent, twice", |value, _| {
+        let strict = |text: &[u8]| percent(text, b"-._~", |byte| format!("%{byte:02X}"));
+        strict(&strict(value))
+    }),
+    ("JSON of JSON", |value, _| ascii_json(&json(value))),
+    ("HTML of XML", |value, _| {
+        quick_xml::escape::escape(lossy(value)).replace('&', "&amp;").into_bytes()
+    }),
     ("XML", |value, _| quick_xml::escape::escape(lossy(value)).into_owned().into_bytes()),
     ("XML, text only", |value, _| {
         quick_xml::escape::partial_escape(lossy(value)).into_owned().into_bytes()
