@@ -33,7 +33,7 @@ mod durability;
 mod hostile;
 mod killing;
 mod layers;
-mod memory;
 mod masking;
+mod memory;
 mod running;
 mod secrets;

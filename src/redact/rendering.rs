@@ -127,24 +127,32 @@ pub(super) fn each(unit: Unit, last: bool, take: &mut dyn FnMut(&[Part])) {
     }
 }
 
+/// Any form of CR, of LF, or of one after the other.
 fn line_end(take: &mut dyn FnMut(&[Part])) {
+    each_form(b'\r', b'r', &mut |back| {
+        take(&[back]);
+        each_form(b'\n', b'n', &mut |feed| take(&[back, feed]));
+    });
+    each_form(b'\n', b'n', &mut |feed| take(&[feed]));
+}
+
+/// The forms of a control character whose code has one hexadecimal digit.
+fn each_form(byte: u8, letter: u8, take: &mut dyn FnMut(Part)) {
     use Escapes::{No, Some};
-    for text in [&b"\n"[..], b"\r\n", b"\r", b"%0A", b"%0a", b"%250A", b"%250a"] {
-        take(&[Part::new(No, &[text])]);
+    take(Part::new(No, &[&[byte]]));
+    take(Part::new(Some, &[&[letter]]));
+    take(Part::new(Some, &[&octal(byte)]));
+    for and in [&b"&"[..], b"&amp;"] {
+        take(Part::new(No, &[and, b"#", decimal(byte.into()).text(), b";"]));
     }
-    for text in [&b"%0D%0A"[..], b"%0d%0a", b"%250D%250A", b"%250d%250a"] {
-        take(&[Part::new(No, &[text])]);
+    for digits in cases(byte) {
+        take(Part::new(No, &[b"%", &digits]));
+        take(Part::new(No, &[b"%25", &digits]));
+        take(Part::new(Some, &[b"u00", &digits]));
+        take(Part::new(Some, &[b"x", &digits]));
+        take(Part::new(No, &[b"&#x", &digits[1..], b";"]));
+        take(Part::new(No, &[b"&amp;#x", &digits[1..], b";"]));
     }
-    for feed in [&b"&#10;"[..], b"&#xA;", b"&#xa;"] {
-        take(&[Part::new(No, &[feed])]);
-        for back in [&b"&#13;"[..], b"&#xD;", b"&#xd;"] {
-            take(&[Part::new(No, &[back, feed])]);
-        }
-    }
-    for text in [&b"n"[..], b"u000a", b"u000A", b"x0a", b"x0A", b"012"] {
-        take(&[Part::new(Some, &[text])]);
-    }
-    take(&[Part::new(Some, &[b"r"]), Part::new(Some, &[b"n"])]);
 }
 
 fn special(byte: u8, last: bool, take: &mut dyn FnMut(&[Part])) {
@@ -202,10 +210,9 @@ fn special(byte: u8, last: bool, take: &mut dyn FnMut(&[Part])) {
 }
 
 fn character(char: char, take: &mut dyn FnMut(&[Part])) {
-    use Escapes::{No, Some};
+    use Escapes::{Any, No, Some};
     let mut buffer = [0; 4];
     let bytes = char.encode_utf8(&mut buffer).as_bytes();
-    take(&[Part::new(No, &[bytes])]);
     let code = u32::from(char);
     // Each byte, or each half of a surrogate pair, is a part of its own.
     let mut take_each = |parts: &mut dyn Iterator<Item = Part>| {
@@ -217,6 +224,7 @@ fn character(char: char, take: &mut dyn FnMut(&[Part])) {
         }
         take(&all[..count]);
     };
+    take_each(&mut bytes.iter().map(|byte| Part::new(Any, &[&[*byte]])));
     take_each(&mut bytes.iter().map(|byte| Part::new(Some, &[&octal(*byte)])));
     for upper in [false, true] {
         let digits = |byte: &u8| hex(*byte, upper);

@@ -216,25 +216,23 @@ fn alternatives(unit: &Unit, last: bool) -> Form {
     }
 }
 
+/// Any form of CR, and then perhaps any form of LF; or any form of LF.
 fn line_end() -> Form {
-    let entity =
-        Then(vec![optional(any(["&#13;", "&#xD;", "&#xd;"])), any(["&#10;", "&#xA;", "&#xa;"])]);
-    Any(vec![
-        any(["\n", "\r\n", "\r"]),
-        escaped(text("n")),
-        // Read as: each of both letters has its backslashes.
-        Then(vec![escaped(text("r")), escaped(text("n"))]),
-        hex(|h| format!("%{}", h(10, 2))),
-        // Read as: the digits of one line end have one case.
-        hex(|h| format!("%{}%{}", h(13, 2), h(10, 2))),
-        hex(|h| format!("%25{}", h(10, 2))),
-        // Read as: a CRLF that is encoded twice is one as well.
-        hex(|h| format!("%25{}%25{}", h(13, 2), h(10, 2))),
-        entity,
-        escaped(hex(|h| format!("u{}", h(10, 4)))),
-        escaped(hex(|h| format!("x{}", h(10, 2)))),
-        escaped(text("012")),
-    ])
+    let forms = |code: u32, letter: &str| {
+        Any(vec![
+            text([code as u8]),
+            escaped(text(letter)),
+            escaped(text(format!("{code:03o}"))),
+            escaped(hex(|h| format!("u{}", h(code, 4)))),
+            escaped(hex(|h| format!("x{}", h(code, 2)))),
+            hex(|h| format!("%{}", h(code, 2))),
+            hex(|h| format!("%25{}", h(code, 2))),
+            any([format!("&#{code};"), format!("&amp;#{code};")]),
+            hex(|h| format!("&#x{};", h(code, 1))),
+            hex(|h| format!("&amp;#x{};", h(code, 1))),
+        ])
+    };
+    Any(vec![Then(vec![forms(13, "r"), optional(forms(10, "n"))]), forms(10, "n")])
 }
 
 /// `last` says whether it is the last of its piece.
@@ -308,7 +306,7 @@ fn character(char: char) -> Form {
     let units = char.encode_utf16(&mut units).iter();
     let escape = |unit: &u16| escaped(hex(|h| format!("u{}", h((*unit).into(), 4))));
     let mut forms = vec![
-        text(bytes),
+        sequence(&|byte| Then(vec![backslashes(0), text([byte as u8])])),
         hex(|h| all("%", h)),
         hex(|h| all("%25", h)),
         // Read as: the two of a pair have each its own backslashes and its own case.
