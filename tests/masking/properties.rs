@@ -332,6 +332,8 @@ fn the_definition_knows_the_encoders() {
                 "upper" | "lower" => {
                     value.contains(char::is_alphabetic) && value.contains(char::is_numeric)
                 }
+                // Makes CR CR LF of what has CR LF.
+                "CRLF" => !value.contains('\r'),
                 "coloured" | "one line" | "first lines indented" => false,
                 _ => true,
             };
