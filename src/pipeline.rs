@@ -1,13 +1,14 @@
 //! One job, all stages, one function.
 //!
 //! ```text
-//! contain -> pull -> resolve -> materialise -> supervise -> wipe -> report
-//! Contained  Job     Resolved   Command        Outcome      Receipt Report
+//! contain -> pull -> resolve -> materialise -> supervise -> wipe -> output -> report
+//! Contained  Job     Resolved   Command        Outcome      Receipt Streams   Report
 //! ```
 //!
 //! Invariants: containment comes first, before any secret is in memory; each stage consumes what
-//! the one before made; whatever fails, the workspace is wiped before anybody is told; the report
-//! comes last, because only then can it say that the wipe worked.
+//! the one before made; whatever fails, the workspace is wiped before anybody is told, and before a
+//! slow reader of the job's output is waited for; the report comes last, because only then can it
+//! say that the wipe worked.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -27,8 +28,10 @@ use crate::redact::Masker;
 use crate::report::{self, Containment, Messenger, Outcome, Report};
 use crate::secret::{Value, ValueBuf};
 use crate::settings::Settings;
+use crate::supervise::child::Rest;
 use crate::supervise::feedback::Settled;
 use crate::supervise::{self, Command, Finished, Signals};
+use crate::sys::terminal::Line;
 
 mod aftermath;
 mod confine;
@@ -78,8 +81,10 @@ pub struct Launch {
     pub source: Source,
     /// The runner's own environment.
     pub parent: Parent,
-    /// For the job, in place of the runner's standard output.
+    /// For the job, in place of the runner's standard output, unmasked.
     pub stdout: Option<File>,
+    /// Whether the runner's terminal shows values.
+    pub unmasked: bool,
     /// When the way into containment began.
     pub begun: Instant,
 }
@@ -89,15 +94,17 @@ pub struct Launch {
 /// `contained` is what containment is in force, or why none is. Returns once everything is wiped and reported.
 pub async fn run(
     settings: &Settings,
-    Launch { source, parent, stdout, begun }: Launch,
+    Launch { source, parent, stdout, unmasked, begun }: Launch,
     backend: impl Backend,
     contained: Result<Contained, Error>,
 ) -> Ended {
     let mut report = Report::begin(backend.name());
     let mut messenger = Messenger::new(&settings.report);
-    let (hold, lifeline, notes) = match contained {
-        Ok(Contained { hold, lifeline, notes }) => (Ok(hold), Some(lifeline), Some(notes)),
-        Err(error) => (Err(error), None, None),
+    let (hold, lifeline, notes, terminal) = match contained {
+        Ok(Contained { hold, lifeline, notes, terminal }) => {
+            (Ok(hold), Some(lifeline), Some(notes), terminal)
+        }
+        Err(error) => (Err(error), None, None, None),
     };
     let mut signals = Signals::listen(lifeline);
     let mut wiped = true;
@@ -114,11 +121,11 @@ pub async fn run(
                 masking: &mut masking,
             };
             let place = (grip, workspace.as_mut());
-            let begin = (source, parent, stdout);
+            let begin = (source, parent, Standard { stdout, terminal, unmasked });
             let result = stages(settings, begin, backend, place, signals, told).await;
             if let Ok(workspace) = workspace {
                 let (tree, leak) = match &result {
-                    Ok(Ran { finished, feedback }) => (finished.tree, feedback.leak.clone()),
+                    Ok(Ran { finished, feedback, .. }) => (finished.tree, feedback.leak.clone()),
                     Err(_) => Default::default(),
                 };
                 let receipt = workspace.wipe().with_processes(tree).with_problem(leak);
@@ -127,7 +134,14 @@ pub async fn run(
                 wiped = receipt.verified;
                 report.wipe = Some(receipt);
             }
-            result
+            match result {
+                Ok(Ran { finished, feedback, rest }) => {
+                    report.streams(rest.finish(signals).await);
+                    clock.lap("output", &mut report);
+                    Ok((finished, feedback))
+                }
+                Err(error) => Err(error),
+            }
         }
         // Whose job it was should be in the report.
         (Ok(signals), Err(error)) => tokio::select! {
@@ -139,7 +153,7 @@ pub async fn run(
         (Err(error), _) => Err(Error::Setup(format!("signal handlers: {error}"))),
     };
     let (outcome, failure) = match result {
-        Ok(Ran { finished, feedback }) => {
+        Ok((finished, feedback)) => {
             report.peak_memory_bytes = finished.peak_memory;
             (Outcome::of(finished.ending, feedback.verdict, finished.out_of_memory), None)
         }
@@ -191,11 +205,19 @@ struct Told<'a> {
 struct Ran {
     finished: Finished,
     feedback: Settled,
+    rest: Rest,
+}
+
+/// The job's descriptors 0 to 2, where they are not the usual ones.
+struct Standard {
+    stdout: Option<File>,
+    terminal: Option<Line>,
+    unmasked: bool,
 }
 
 async fn stages(
     settings: &Settings,
-    (source, parent, stdout): (Source, Parent, Option<File>),
+    (source, parent, standard): (Source, Parent, Standard),
     backend: impl Backend,
     (grip, workspace): (Grip, Result<&mut Workspace, &mut WorkspaceError>),
     signals: &mut Signals,
@@ -222,7 +244,8 @@ async fn stages(
     let workspace = workspace.map_err(WorkspaceError::take)?;
     let mut command =
         materialise(settings, &job, resolved, parent, grip, workspace, &mut report.containment)?;
-    command.stdout = stdout;
+    let Standard { stdout, terminal, unmasked } = standard;
+    (command.stdout, command.terminal, command.unmasked) = (stdout, terminal, unmasked);
     *masking = Some(log::mask(Arc::clone(&command.masker)));
     clock.lap("materialise", report);
     let promised = job.feedback.as_deref().map(|path| {
@@ -234,7 +257,7 @@ async fn stages(
 
     aftermath::note(notes, report);
     messenger.started(report);
-    let finished = supervise::child::run(command, signals).await?;
+    let (finished, rest) = supervise::child::run(command, signals).await?;
     clock.lap("supervise", report);
     // Whatever the job's end: what it wrote is there.
     let feedback = match promised {
@@ -245,7 +268,7 @@ async fn stages(
         }
         None => Settled { verdict: Ok(()), leak: None },
     };
-    Ok(Ran { finished, feedback })
+    Ok(Ran { finished, feedback, rest })
 }
 
 /// Gets the descriptor and checks it.
@@ -362,6 +385,8 @@ fn materialise(
         confinement,
         namespace: level != containment::Level::Process,
         stdout: None,
+        terminal: None,
+        unmasked: false,
         masker: Arc::new(masker),
     })
 }

@@ -104,6 +104,7 @@ pub fn check(
         require: settings.containment.require,
         run_as: settings.containment.run_as.as_deref(),
         places: places.clone(),
+        terminal: None,
     };
     // What works is what has worked.
     let contained = match containment::enter(request) {
@@ -187,6 +188,7 @@ async fn connect(
         source: Source::Job(Box::new(job)),
         parent,
         stdout: Some(output.try_clone().map_err(fault)?),
+        unmasked: false,
         begun: Instant::now(),
     };
     let backend = Embedded::new(settings.store.path.clone(), settings.store.key.clone());

@@ -1,5 +1,6 @@
 //! `run` and `exec`: one job.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,7 @@ use crate::job::Invocation;
 use crate::pipeline::{self, Ended, Launch, Mirrored, Parent, Source};
 use crate::secret::Name;
 use crate::settings::{Overrides, Settings};
+use crate::sys::terminal::Pair;
 
 /// Run the job that a descriptor describes.
 ///
@@ -74,6 +76,9 @@ struct EndArgs {
     /// Write the report of the run, JSON without values, to this file
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// Show values that the job prints; only on a terminal
+    #[arg(long)]
+    no_mask: bool,
     /// What the exit code says
     #[arg(long, value_name = "WHICH")]
     exit_codes: Option<ExitCodesArg>,
@@ -110,6 +115,18 @@ impl EndArgs {
         self.exit_codes == Some(ExitCodesArg::Distinct)
     }
 
+    /// A log that others read must not hold values, whoever wants it.
+    fn unmasked(&self) -> Result<bool, Error> {
+        if self.no_mask && !std::io::stdout().is_terminal() {
+            return Err(Error::Usage(
+                "--no-mask is for a terminal only, and standard output is none; leave it away, or \
+                 send the output to the terminal"
+                    .into(),
+            ));
+        }
+        Ok(self.no_mask)
+    }
+
     fn overrides(&self, global: &Global) -> Overrides {
         self.containment.overrides(Overrides {
             report: self.report.clone(),
@@ -121,7 +138,8 @@ impl EndArgs {
 
 /// Runs the job of a descriptor; returns the exit code.
 pub fn run(settings: &Settings, args: RunArgs, credentials: Vec<Credential>) -> Result<u8, Error> {
-    job(settings, source(args.job), credentials)
+    let unmasked = args.end.unmasked()?;
+    job(settings, source(args.job), unmasked, credentials)
 }
 
 /// Runs a command as a job; returns the exit code.
@@ -130,6 +148,7 @@ pub fn exec(
     args: ExecArgs,
     credentials: Vec<Credential>,
 ) -> Result<u8, Error> {
+    let unmasked = args.end.unmasked()?;
     let identity = args.identity.identity().ok_or_else(|| {
         Error::Usage("say which project's secrets the command gets: -P PROJECT".into())
     })?;
@@ -140,7 +159,7 @@ pub fn exec(
         grace: args.grace,
         require: args.require,
     };
-    job(settings, Source::Invocation(Box::new(invocation)), credentials)
+    job(settings, Source::Invocation(Box::new(invocation)), unmasked, credentials)
 }
 
 /// What an argument JOB means.
@@ -154,7 +173,12 @@ pub(super) fn source(job: String) -> Source {
     }
 }
 
-fn job(settings: &Settings, source: Source, credentials: Vec<Credential>) -> Result<u8, Error> {
+fn job(
+    settings: &Settings,
+    source: Source,
+    unmasked: bool,
+    credentials: Vec<Credential>,
+) -> Result<u8, Error> {
     let begun = Instant::now();
     let handover = pipeline::hand_over(settings, credentials)?;
     let plain = pipeline::parent_environment();
@@ -162,6 +186,7 @@ fn job(settings: &Settings, source: Source, credentials: Vec<Credential>) -> Res
         require: settings.containment.require,
         run_as: settings.containment.run_as.as_deref(),
         places: pipeline::places(settings, &plain),
+        terminal: Pair::open(),
     };
     // Before the first secret is in memory, and before the runtime.
     let contained = match containment::enter(request) {
@@ -182,7 +207,7 @@ fn job(settings: &Settings, source: Source, credentials: Vec<Credential>) -> Res
     let backend = Embedded::new(settings.store.path.clone(), settings.store.key.clone());
     let credentials = pipeline::take_over(handover)?;
     let parent = Parent { plain, credentials };
-    let launch = Launch { source, parent, stdout: None, begun };
+    let launch = Launch { source, parent, stdout: None, unmasked, begun };
     let ended = block_on(pipeline::run(settings, launch, backend, contained))?;
     tell(&ended);
     Ok(ended.exit_code)

@@ -28,6 +28,7 @@ use crate::sys::clone::{Copy, clone};
 use crate::sys::errno::of_io;
 use crate::sys::oom::OomWatch;
 use crate::sys::privileges;
+use crate::sys::terminal::{Line, Pair};
 use crate::sys::tree::{Exit, Tree};
 use crate::sys::view::Change;
 
@@ -40,6 +41,8 @@ pub struct Request<'a> {
     pub run_as: Option<&'a str>,
     /// Where a workspace may go that is not in a namespace.
     pub places: Places,
+    /// The runner's terminal and the job's, if the job gets one.
+    pub terminal: Option<Pair>,
 }
 
 /// The inner process, contained.
@@ -51,6 +54,8 @@ pub struct Contained {
     pub notes: Notes,
     /// Ends when the outer process ends.
     pub lifeline: OwnedFd,
+    /// The job's terminal, if it gets one.
+    pub terminal: Option<Line>,
 }
 
 /// What is in force for the inner process and its job.
@@ -164,7 +169,7 @@ pub fn enter(request: Request<'_>) -> Result<Side, ContainmentError> {
 }
 
 fn divide(request: Request<'_>) -> Result<Side, ContainmentError> {
-    let Request { require, run_as, places } = request;
+    let Request { require, run_as, places, terminal } = request;
     let account = run_as.map(account::look_up).transpose()?;
     if account.is_some() && !geteuid().is_root() {
         return Err(ContainmentError::RunAs);
@@ -174,8 +179,15 @@ fn divide(request: Request<'_>) -> Result<Side, ContainmentError> {
     guard::block().map_err(system("signals"))?;
     let notes = Notes::new().map_err(|error| file_in_memory(&error))?;
     let attempts = attempts(require, privileges::may_mount(), account.is_some());
-    let mut entrance =
-        Entrance { require, places, account, notes, told: Vec::new(), refusals: Vec::new() };
+    let mut entrance = Entrance {
+        require,
+        places,
+        account,
+        notes,
+        terminal,
+        told: Vec::new(),
+        refusals: Vec::new(),
+    };
     for attempt in attempts {
         let Attempt::Namespaces { user } = attempt else { return entrance.process() };
         match entrance.namespaces(user)? {
@@ -193,6 +205,7 @@ struct Entrance {
     places: Places,
     account: Option<Account>,
     notes: Notes,
+    terminal: Option<Pair>,
     /// Signals that were passed on to an inner process that found its level refused.
     told: Vec<Signal>,
     refusals: Vec<Refusal>,
@@ -225,7 +238,8 @@ impl Entrance {
             Ok(Copy::Outer(inner)) => {
                 drop(lifeline);
                 let oom = OomWatch::begin();
-                let guarded = guard::guard(inner, &mut self.told).map_err(system("waiting"))?;
+                let guarded = guard::guard(inner, &mut self.told, self.terminal.as_mut())
+                    .map_err(system("waiting"))?;
                 drop(held);
                 if self.notes.refused().map_err(|error| file_in_memory(&error))? {
                     let notes = self.notes.read().map_err(|error| file_in_memory(&error))?;
@@ -270,11 +284,11 @@ impl Entrance {
         }
         let Furnished { level, refused, memory, mount_point, never_swapped, changes } = furnished;
         let workspace = Workspace::in_private(memory, &mount_point);
-        let Self { account, notes, mut refusals, .. } = self;
+        let Self { account, notes, terminal, mut refusals, .. } = self;
         refusals.extend(refused);
         let changes = Some(changes);
         let grip = Grip { level, never_swapped, changes, account, refusals };
-        Ok(Side::inner(Hold { workspace, grip }, notes, lifeline))
+        Ok(Side::inner(Hold { workspace, grip }, notes, lifeline, terminal))
     }
 
     fn process(mut self) -> Result<Side, ContainmentError> {
@@ -287,15 +301,16 @@ impl Entrance {
             Copy::Inner => {
                 drop(held);
                 setsid().map_err(system("a session"))?;
-                let Self { account, notes, refusals, .. } = self;
+                let Self { account, notes, terminal, refusals, .. } = self;
                 let level = Level::Process;
                 let grip = Grip { level, never_swapped: false, changes: None, account, refusals };
-                Ok(Side::inner(Hold { workspace, grip }, notes, lifeline))
+                Ok(Side::inner(Hold { workspace, grip }, notes, lifeline, terminal))
             }
             Copy::Outer(inner) => {
                 drop(lifeline);
                 let oom = OomWatch::begin();
-                let guarded = guard::guard(inner, &mut self.told).map_err(system("waiting"))?;
+                let guarded = guard::guard(inner, &mut self.told, self.terminal.as_mut())
+                    .map_err(system("waiting"))?;
                 drop(held);
                 let receipt = (!self.notes.told()).then(|| {
                     let ended = tree.end_orphans();
@@ -318,8 +333,9 @@ impl Side {
         Self::Outer(Aftermath { guarded, notes, receipt, out_of_memory })
     }
 
-    fn inner(hold: Hold, notes: Notes, lifeline: OwnedFd) -> Self {
-        Self::Inner(Box::new(Contained { hold, notes, lifeline }))
+    fn inner(hold: Hold, notes: Notes, lifeline: OwnedFd, terminal: Option<Pair>) -> Self {
+        let terminal = terminal.map(Pair::into_line);
+        Self::Inner(Box::new(Contained { hold, notes, lifeline, terminal }))
     }
 }
 

@@ -1,12 +1,14 @@
 //! The outer process while the inner one lives.
 //!
-//! Invariants: it does nothing but wait for signals, so it wakes up for nothing else; what it is
-//! told, the inner process is told; it ends after the inner process.
+//! Invariants: it does nothing but wait for signals, and for what is typed on a terminal, so it wakes
+//! up for nothing else; what it is told, the inner process is told; it ends after the inner process.
 
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal, kill, raise};
 use nix::unistd::Pid;
 
+use super::terminal::Keeper;
+use crate::sys::terminal::Pair;
 use crate::sys::tree::{Exit, hear_of_children, is_ignored, reap_any};
 
 /// Signals that are passed on. They are blocked before the inner process is made, so that none is
@@ -57,12 +59,17 @@ fn signals() -> SigSet {
 }
 
 /// Waits for the end of `inner`, and passes on what comes meanwhile. `told` is what was passed on
-/// to one before it, and is extended.
-pub fn guard(inner: Pid, told: &mut Vec<Signal>) -> Result<Guarded, Errno> {
+/// to one before it, and is extended. A terminal is as it was when this returns.
+pub fn guard(
+    inner: Pid,
+    told: &mut Vec<Signal>,
+    terminal: Option<&mut Pair>,
+) -> Result<Guarded, Errno> {
     for signal in &*told {
         pass_on(inner, *signal);
     }
     let signals = signals();
+    let mut keeper = terminal.map(|pair| Keeper::new(pair, &signals)).transpose()?;
     loop {
         // Every child: as PID 1 of a container, and as a subreaper, it gets those of others.
         while let Some((pid, exit)) = reap_any() {
@@ -70,12 +77,18 @@ pub fn guard(inner: Pid, told: &mut Vec<Signal>) -> Result<Guarded, Errno> {
                 return Ok(Guarded { exit });
             }
         }
-        match signals.wait() {
+        let received = match &mut keeper {
+            None => signals.wait(),
+            Some(keeper) => keeper.wait(),
+        };
+        match received {
             Ok(Signal::SIGCHLD) | Err(Errno::EINTR) => {}
+            Ok(signal) if keeper.as_mut().is_some_and(|keeper| keeper.takes(signal)) => {}
             Ok(signal) => {
                 told.push(signal);
                 pass_on(inner, signal);
-                if signal == Signal::SIGTSTP {
+                let stops_after_job = keeper.as_ref().is_some_and(Keeper::is_running);
+                if signal == Signal::SIGTSTP && !stops_after_job {
                     // The job stops, and whoever pressed Ctrl-Z gets the terminal back.
                     raise(Signal::SIGSTOP)?;
                 }

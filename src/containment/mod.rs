@@ -21,6 +21,7 @@ pub mod notes;
 pub mod receipt;
 mod removal;
 pub mod sweep;
+mod terminal;
 pub mod workspace;
 
 pub use account::{Account, UnknownAccount};

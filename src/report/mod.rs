@@ -22,6 +22,7 @@ use crate::job::Job;
 use crate::log;
 use crate::precedence::{Resolution, Winner};
 use crate::secret::{Kind, Level, Name};
+use crate::supervise::{Streamed, Streams};
 
 /// The version of the report's form.
 pub const VERSION: u32 = 1;
@@ -71,9 +72,39 @@ pub struct Report {
     /// The largest resident set of any of the job's processes, in bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_memory_bytes: Option<u64>,
+    /// What the job wrote.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub output: Option<Output>,
+    /// How often each secret was masked in what the job wrote, by its name; absent: never.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub masked: BTreeMap<String, u64>,
     /// The proof that nothing remains.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wipe: Option<Receipt>,
+}
+
+/// What the job wrote. On a terminal both are one stream, which stands under `stdout`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct Output {
+    /// Its standard output.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stdout: Option<StreamFacts>,
+    /// Its standard error.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stderr: Option<StreamFacts>,
+}
+
+/// One stream of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub struct StreamFacts {
+    /// How many bytes the job wrote.
+    pub bytes: u64,
+    /// Whether all of it was passed on: not so if nobody read it, or it could not be written.
+    pub whole: bool,
+    /// Its last 4 KiB, masked.
+    pub tail: String,
 }
 
 /// A job, without its arguments and variables, which may hold anything.
@@ -168,6 +199,8 @@ impl Report {
             ended_at: None,
             stages_us: BTreeMap::new(),
             peak_memory_bytes: None,
+            output: None,
+            masked: BTreeMap::new(),
             wipe: None,
         }
     }
@@ -203,6 +236,18 @@ impl Report {
     /// Records what was missing.
     pub fn missing(&mut self, missing: &[Name]) {
         self.missing = missing.iter().map(Name::to_string).collect();
+    }
+
+    /// Records what it wrote.
+    pub fn streams(&mut self, Streams { stdout, stderr }: Streams) {
+        let mut facts = |streamed: Option<Streamed>| {
+            let Streamed { bytes, whole, hits, tail } = streamed?;
+            for (name, count) in hits {
+                *self.masked.entry(name).or_default() += count;
+            }
+            Some(StreamFacts { bytes, whole, tail })
+        };
+        self.output = Some(Output { stdout: facts(stdout), stderr: facts(stderr) });
     }
 
     /// Records the end.

@@ -1,11 +1,12 @@
 //! The job's process: finds its program, starts it, and gathers events until it is over.
 //!
 //! Invariants: what the leader leaves running is killed before [`run`] returns; the leader is
-//! reaped last, so that no signal of ours can reach a stranger.
+//! reaped last, so that no signal of ours can reach a stranger; what the job wrote comes out masked.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
-use std::os::fd::AsFd;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,12 +20,16 @@ use nix::unistd::Pid;
 use tokio::time::Instant;
 
 use super::machine::{Action, Ending, Event, Machine};
+use super::output::{Output, Streams, Target};
 use super::signals::{Received, Signals};
+use super::terminal::Terminal;
 use crate::environment::Environment;
 use crate::redact::Masker;
+use crate::sys::errno::of_io;
 use crate::sys::oom::OomWatch;
 use crate::sys::spawn::{Confinement, Failure, Program, Step, spawn};
-use crate::sys::tree::{Ended, Exit, Tree};
+use crate::sys::terminal::{Answer, Line};
+use crate::sys::tree::{Ended, Exit, Tree, stopped};
 
 /// `execvp(3)` without a `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -46,8 +51,12 @@ pub struct Command {
     pub confinement: Confinement,
     /// Whether this process is the first one of a PID namespace that holds nothing but the job.
     pub namespace: bool,
-    /// In place of the runner's standard output.
+    /// In place of the runner's standard output, unmasked.
     pub stdout: Option<File>,
+    /// The job's terminal, if the runner has one.
+    pub terminal: Option<Line>,
+    /// Whether the terminal shows values. What goes elsewhere is masked all the same.
+    pub unmasked: bool,
     /// What its output must not show.
     pub masker: Arc<Masker>,
 }
@@ -63,6 +72,27 @@ pub struct Finished {
     pub out_of_memory: bool,
     /// The largest resident set of any of the job's processes, in bytes: getrusage(2).
     pub peak_memory: Option<u64>,
+}
+
+/// What a job that has ended wrote, on its way to whoever reads it.
+#[derive(Debug)]
+pub struct Rest {
+    output: Output,
+    terminal: Option<Terminal>,
+    /// How long its reader may take.
+    limit: Option<Duration>,
+}
+
+impl Rest {
+    /// Waits until it has been read: until the job is told to end, and no longer than the grace
+    /// period if it was told before. Then the runner's terminal is as it was.
+    pub async fn finish(self, signals: &mut Signals) -> Streams {
+        let streams = self.output.finish(self.limit, signals.enough()).await;
+        if let Some(terminal) = &self.terminal {
+            terminal.restore().await;
+        }
+        streams
+    }
 }
 
 /// Why the job did not start.
@@ -97,24 +127,31 @@ pub enum StartError {
     System(&'static str),
 }
 
-/// Runs a command to its end. `signals` were caught since before the secrets were read.
-pub async fn run(command: Command, signals: &mut Signals) -> Result<Finished, StartError> {
+/// Runs a command to its end. `signals` were caught since before the secrets were read. What it
+/// wrote may still be on its way.
+pub async fn run(command: Command, signals: &mut Signals) -> Result<(Finished, Rest), StartError> {
     let Command { timeout, grace, namespace, .. } = command;
     let tree = if namespace { Tree::of_namespace() } else { Tree::adopt() };
     let tree = tree.map_err(|errno| StartError::System(errno.desc()))?;
     // The values were copied into the job by exec; ours are gone when this returns, as is the
     // hold on the mounts.
-    let leader = start(command)?;
+    let (leader, mut ways) = start(command)?;
     // While the job runs: finding the counter takes a while.
     let oom = OomWatch::begin();
-    let ending = watch(&tree, leader, timeout, grace, signals).await;
+    let ending = watch(&tree, leader, timeout, grace, (signals, &mut ways)).await;
     let out_of_memory = ending.exit == Exit::Signal(libc::SIGKILL) && oom.killed_since();
     let ended = tree.end(leader);
+    let Ways { mut output, terminal } = ways;
+    output.job_ended();
+    if let Some(terminal) = &terminal {
+        terminal.ended();
+    }
+    let rest = Rest { output, terminal, limit: ending.cause.map(|_| grace) };
     let peak_memory = getrusage(UsageWho::RUSAGE_CHILDREN)
         .ok()
         .and_then(|usage| u64::try_from(usage.max_rss()).ok())
         .map(|kib| kib * 1024);
-    Ok(Finished { ending, tree: ended, out_of_memory, peak_memory })
+    Ok((Finished { ending, tree: ended, out_of_memory, peak_memory }, rest))
 }
 
 async fn watch(
@@ -122,7 +159,7 @@ async fn watch(
     leader: Pid,
     timeout: Option<Duration>,
     grace: Duration,
-    signals: &mut Signals,
+    (signals, Ways { output, terminal }): (&mut Signals, &mut Ways),
 ) -> Ending {
     let mut machine = Machine::default();
     let started = Instant::now();
@@ -131,14 +168,31 @@ async fn watch(
     loop {
         let event = tokio::select! {
             received = signals.next() => match received {
-                Received::Child => tree.reap(leader).map(Event::LeaderEnded),
+                Received::Child => {
+                    if let Some(terminal) = terminal
+                        && let Some(signal) = stopped(leader)
+                    {
+                        terminal.stopped(signal);
+                    }
+                    tree.reap(leader).map(Event::LeaderEnded)
+                }
                 Received::Order(order) => Some(Event::Order(order)),
                 Received::Abandoned => Some(Event::Abandoned),
                 Received::PassOn(signal) => {
-                    to_group(leader, signal);
+                    // On a terminal it can be stopped as by a shell, and may see to that itself.
+                    let stop = terminal.is_some() && signal == Signal::SIGSTOP;
+                    to_group(leader, if stop { Signal::SIGTSTP } else { signal });
                     None
                 }
             },
+            answer = answer(terminal) => {
+                if let Some(terminal) = terminal {
+                    terminal.obey(answer, leader);
+                }
+                to_group(leader, Signal::SIGCONT);
+                None
+            }
+            () = output.flow() => None,
             () = at(timeout_at), if machine == Machine::Running => Some(Event::Timeout),
             () = at(grace_at), if matches!(machine, Machine::Ending(_)) => Some(Event::GraceOver),
         };
@@ -156,6 +210,13 @@ async fn watch(
     }
 }
 
+async fn answer(terminal: &Option<Terminal>) -> Answer {
+    match terminal {
+        Some(terminal) => terminal.answer().await,
+        None => std::future::pending().await,
+    }
+}
+
 async fn at(instant: Option<Instant>) {
     match instant {
         Some(instant) => tokio::time::sleep_until(instant).await,
@@ -170,8 +231,51 @@ fn to_group(leader: Pid, signal: Signal) {
     }
 }
 
-fn start(command: Command) -> Result<Pid, StartError> {
+/// The ways of what the job writes and reads.
+struct Ways {
+    output: Output,
+    terminal: Option<Terminal>,
+}
+
+impl Ways {
+    /// Returns the job's ends as well, where they are no terminal.
+    fn open(
+        line: Option<Line>,
+        stdout: Option<File>,
+        output: Output,
+        (unmasked, confinement): (bool, &Confinement),
+    ) -> io::Result<(Self, [Option<OwnedFd>; 2])> {
+        let mut ways = Self { output, terminal: None };
+        if let Some(line) = line {
+            let target = if line.standard[1] { Target::Stdout } else { Target::Stderr };
+            let (terminal, shown) = Terminal::open(line, confinement.ids.as_ref())?;
+            ways.output.terminal(target, shown, unmasked)?;
+            ways.terminal = Some(terminal);
+        }
+        let ways_terminal = ways.terminal.as_ref();
+        let is_terminal = [1, 2].map(|n| ways_terminal.is_some_and(|t| t.standard(n).is_some()));
+        let stdout = match stdout {
+            Some(file) => Some(file.into()),
+            None if is_terminal[0] => None,
+            None => Some(ways.output.pipe(Target::Stdout)?),
+        };
+        let stderr = if is_terminal[1] { None } else { Some(ways.output.pipe(Target::Stderr)?) };
+        Ok((ways, [stdout, stderr]))
+    }
+
+    fn standard<'a>(&'a self, ends: &'a [Option<OwnedFd>; 2]) -> [Option<BorrowedFd<'a>>; 3] {
+        let terminal = |number| self.terminal.as_ref().and_then(|t| t.standard(number));
+        let [stdout, stderr] = ends.each_ref().map(|end| end.as_ref().map(AsFd::as_fd));
+        [terminal(0), stdout.or_else(|| terminal(1)), stderr.or_else(|| terminal(2))]
+    }
+}
+
+fn start(command: Command) -> Result<(Pid, Ways), StartError> {
     let Command { words, environment, working_dir, confinement, stdout, .. } = command;
+    let output = Output::new(command.masker);
+    let (mut ways, ends) =
+        Ways::open(command.terminal, stdout, output, (command.unmasked, &confinement))
+            .map_err(|error| StartError::System(of_io(&error).desc()))?;
     let name = words.first().map_or("", String::as_str);
     let nul = |_| StartError::System("an argument holds a NUL byte");
     let arguments = words
@@ -201,16 +305,21 @@ fn start(command: Command) -> Result<Pid, StartError> {
         working_dir: chosen.as_deref(),
         standing: &stands,
         confinement: &confinement,
-        stdout: stdout.as_ref().map(AsFd::as_fd),
+        standard: ways.standard(&ends),
+        terminal: ways.terminal.as_ref().map(Terminal::controlling),
     };
-    spawn(&program).map_err(|failure| {
+    let leader = spawn(&program).map_err(|failure| {
         // What is there and was not found lacks its interpreter; what is not there was not
         // forbidden, whatever directory of the PATH is.
         let base = working_dir.as_deref().unwrap_or(Path::new(""));
         let there =
             candidates.iter().any(|path| base.join(OsStr::from_bytes(path.as_bytes())).exists());
         explain(failure, name, there, working_dir.unwrap_or(standing))
-    })
+    })?;
+    if let Some(terminal) = &mut ways.terminal {
+        terminal.started();
+    }
+    Ok((leader, ways))
 }
 
 /// Where the program may be: the `PATH` that counts is the job's own.

@@ -12,5 +12,6 @@ pub mod oom;
 pub mod privileges;
 pub mod seccomp;
 pub mod spawn;
+pub mod terminal;
 pub mod tree;
 pub mod view;

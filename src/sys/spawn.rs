@@ -1,9 +1,10 @@
 //! Starts the job's program.
 //!
-//! Invariants: the program starts as the leader of a session and process group of its own, with
-//! default signal dispositions and an empty mask, descriptors 0 to 2 only, no way to gain
-//! privileges, no core dump, no kernel keyring, no hold on other processes' limits, and a kill at
-//! the death of the thread that started it; "could not start" is never confused with "started and failed".
+//! Invariants: the program starts as the leader of a process group of its own, and of a session
+//! where it has no terminal; with default signal dispositions and an empty mask, descriptors 0 to 2
+//! only, no way to gain privileges, no core dump, no kernel keyring, no hold on other processes'
+//! limits, and a kill at the death of the thread that started it; "could not start" is never
+//! confused with "started and failed".
 
 #![expect(unsafe_code, reason = "fork, and system calls between fork and exec")]
 
@@ -40,8 +41,19 @@ pub struct Program<'a> {
     pub standing: &'a CStr,
     /// What holds the program.
     pub confinement: &'a Confinement,
-    /// In place of the runner's standard output.
-    pub stdout: Option<BorrowedFd<'a>>,
+    /// In place of the runner's descriptors 0, 1 and 2.
+    pub standard: [Option<BorrowedFd<'a>>; 3],
+    /// Its terminal, if the runner's session has one.
+    pub terminal: Option<Controlling<'a>>,
+}
+
+/// The terminal of the runner's session, in which the program is a job as a shell's are.
+#[derive(Clone, Copy, Debug)]
+pub struct Controlling<'a> {
+    /// The terminal.
+    pub slave: BorrowedFd<'a>,
+    /// Whether the program has it from its first instruction.
+    pub foreground: bool,
 }
 
 /// What holds a program, besides what holds every program that is started here.
@@ -102,7 +114,8 @@ pub fn spawn(program: &Program<'_>) -> Result<Pid, Failure> {
         parent: getpid().as_raw(),
         confinement: program.confinement,
         filter: Filter::for_jobs(),
-        stdout: program.stdout.map(|stdout| stdout.as_raw_fd()),
+        standard: program.standard.map(|fd| fd.map(|fd| fd.as_raw_fd())),
+        terminal: program.terminal,
     };
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC).map_err(at_fork)?;
     // SAFETY: the child calls `become_program` only, which makes async-signal-safe calls and
@@ -157,7 +170,8 @@ struct Image<'a> {
     parent: libc::pid_t,
     confinement: &'a Confinement,
     filter: Filter,
-    stdout: Option<RawFd>,
+    standard: [Option<RawFd>; 3],
+    terminal: Option<Controlling<'a>>,
 }
 
 /// Turns the forked child into the program, or says why not and exits.
@@ -195,16 +209,30 @@ unsafe fn prepare(image: &Image<'_>) -> Result<(), Step> {
         if let Some(descriptor) = image.confinement.sign_of_life {
             libc::close(descriptor);
         }
-        check(libc::setsid())?;
+        match image.terminal {
+            None => check(libc::setsid())?,
+            // Another session would have no terminal, and a group whose parent isn't in its session
+            // isn't stopped by one.
+            Some(_) => check(libc::setpgid(0, 0))?,
+        }
         for signal in 1..=libc::SIGRTMAX() {
             // KILL, STOP and libc's own signals refuse; that is as it should be.
             libc::signal(signal, libc::SIG_DFL);
         }
+        if let Some(Controlling { slave, foreground: true }) = image.terminal {
+            // A group in the background is stopped by SIGTTOU here.
+            let mut all = std::mem::zeroed();
+            libc::sigfillset(&raw mut all);
+            check(libc::sigprocmask(libc::SIG_SETMASK, &raw const all, ptr::null_mut()))?;
+            check(libc::tcsetpgrp(slave.as_raw_fd(), libc::getpid()))?;
+        }
         let mut none = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);
         check(libc::sigprocmask(libc::SIG_SETMASK, &raw const none, ptr::null_mut()))?;
-        if let Some(stdout) = image.stdout {
-            check(libc::dup2(stdout, libc::STDOUT_FILENO))?;
+        for (number, own) in image.standard.into_iter().enumerate() {
+            if let (Some(own), Ok(number)) = (own, c_int::try_from(number)) {
+                check(libc::dup2(own, number))?;
+            }
         }
         let Confinement { view, ids, landlock, .. } = image.confinement;
         if let Some(changes) = view {

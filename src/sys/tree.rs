@@ -315,6 +315,29 @@ pub fn is_ignored(signal: Signal) -> bool {
     }
 }
 
+/// Whether a blocked `signal` has come: sigpending(2).
+pub fn is_pending(signal: Signal) -> bool {
+    // SAFETY: the kernel fills the set, whose zeros are valid.
+    unsafe {
+        let mut pending: libc::sigset_t = std::mem::zeroed();
+        libc::sigpending(&raw mut pending) == 0
+            && libc::sigismember(&raw const pending, signal as libc::c_int) == 1
+    }
+}
+
+/// The signal that stopped the child `pid`, once for each time that it was stopped.
+pub fn stopped(pid: Pid) -> Option<u8> {
+    let number = libc::id_t::try_from(pid.as_raw()).ok()?;
+    // SAFETY: as in `look`; the flags ask for stopped children only. Its end stays unreaped.
+    let (result, stopped, status) = unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        let flags = libc::WSTOPPED | libc::WNOHANG;
+        let result = libc::waitid(libc::P_PID, number, &raw mut info, flags);
+        (result, info.si_pid(), info.si_status())
+    };
+    (result == 0 && stopped == pid.as_raw()).then(|| u8::try_from(status).ok()).flatten()
+}
+
 /// Reaps one child that has ended, whoever it is. Doesn't wait.
 pub fn reap_any() -> Option<(Pid, Exit)> {
     match look() {
