@@ -4,6 +4,7 @@
 
 mod command;
 mod server;
+mod terminal;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -74,6 +75,7 @@ fn the_probe() {
     refused_connections(&server);
     one_connection_is_enough(&server);
     command::shows_what_the_job_becomes(&server);
+    terminal::psql_can_be_typed_at(&server);
 }
 
 fn roles_and_what_they_may_do(server: &Server) {

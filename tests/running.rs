@@ -5,6 +5,7 @@ mod environment;
 mod feedback;
 mod logs;
 mod outcome;
+mod output;
 mod posted;
 mod process;
 mod report;

@@ -67,6 +67,7 @@ fn a_run_is_told_without_values() {
             "exit_code",
             "job",
             "outcome",
+            "output",
             "peak_memory_bytes",
             "program",
             "secrets",
@@ -93,7 +94,7 @@ fn a_run_is_told_without_values() {
     );
     assert_eq!(
         keys(&report["stages_us"]),
-        ["contain", "materialise", "pull", "resolve", "supervise", "wipe"]
+        ["contain", "materialise", "output", "pull", "resolve", "supervise", "wipe"]
     );
     assert_timestamp(&report["started_at"]);
     assert_timestamp(&report["ended_at"]);
