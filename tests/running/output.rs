@@ -75,7 +75,7 @@ fn both_streams_arrive_byte_for_byte() {
     // In pieces of all sizes, to both at once.
     let text = "cat data & dd if=data bs=777 status=none >&2; wait";
     let mut command = run_command(&sandbox, script(text), &[]);
-    let file = |name: &str| File::create(sandbox.path(name)).unwrap();
+    let file = |name: &str| File::create_new(sandbox.path(name)).unwrap();
     command.stdout(file("stdout")).stderr(file("stderr"));
     end(command).success();
     assert!(fs::read(sandbox.path("stdout")).unwrap() == bytes, "standard output is not the same");
