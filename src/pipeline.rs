@@ -14,7 +14,7 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::backend::Backend;
 use crate::containment::{self, Contained, Grip, Hold, Notes, Receipt, Workspace, WorkspaceError};
@@ -34,10 +34,13 @@ use crate::supervise::{self, Command, Finished, Signals};
 use crate::sys::terminal::Line;
 
 mod aftermath;
+mod clock;
 mod confine;
 mod feedback;
 mod parent;
 mod resolve;
+
+use clock::Clock;
 
 pub use aftermath::Mirrored;
 pub use confine::{Judged, judge};
@@ -111,7 +114,7 @@ pub async fn run(
     let mut masking = None;
     let result = match (&mut signals, hold) {
         (Ok(signals), Ok(Hold { mut workspace, grip })) => {
-            let mut clock = Clock { last: begun };
+            let mut clock = Clock::since(begun);
             clock.lap("contain", &mut report);
             let told = Told {
                 report: &mut report,
@@ -395,22 +398,4 @@ fn log_wipe(receipt: &Receipt) {
     if let Some(problem) = &receipt.problem {
         tracing::error!(problem, "the wipe failed");
     }
-}
-
-/// Measures the stages.
-struct Clock {
-    last: Instant,
-}
-
-impl Clock {
-    fn lap(&mut self, stage: &'static str, report: &mut Report) {
-        let now = Instant::now();
-        let took = now.duration_since(self.last);
-        report.stages_us.insert(stage.into(), micros(took));
-        self.last = now;
-    }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

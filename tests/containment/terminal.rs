@@ -1,6 +1,6 @@
 //! A run on a terminal, started by a shell with job control: the fixture plays shell and person.
 
-use super::{LEVELS, Who, below, needs_root};
+use super::{LEVELS, Who, below, needs_root, report};
 use crate::support::{Ended, Sandbox, end};
 
 const FIXTURE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/terminal.py");
@@ -21,12 +21,21 @@ fn on_terminal(
     end(below(sandbox, &before, &arguments))
 }
 
+/// A sandbox whose secret is masked as well.
+fn with_masked(who: Who) -> Sandbox {
+    let sandbox = Sandbox::new();
+    sandbox.add_sensitive("-P survey", "API_KEY", super::VALUE);
+    who.own(sandbox.home());
+    who.own(sandbox.memory());
+    sandbox
+}
+
 /// Everywhere, with what the person says expected.
 #[track_caller]
 fn everywhere(person: &str, command: &[&str], said: &str) {
     for who in Who::all() {
         for level in LEVELS {
-            let sandbox = who.sandbox();
+            let sandbox = with_masked(who);
             let ended = on_terminal(&sandbox, (who, level), &[], person, command).success();
             assert_eq!(ended.stdout, said, "{who:?}, {level}\n{}", ended.stderr);
         }
@@ -62,7 +71,8 @@ type("import os; os.ttyname(0), os.ttyname(2), os.open('/dev/tty', 2) > 2\r")
 name = matched("'(/dev/pts/[0-9]+)', '/dev/pts/[0-9]+', True"); say(name.count("/dev/pts/"))
 type("os.get_terminal_size()\r"); say(matched("columns=80, lines=24")); resize(50, 132)
 type("os.get_terminal_size()\r"); say(matched("columns=132, lines=50"))
-type("while True: pass\r\r"); shown("\r\n"); type(b"\x03"); shown("KeyboardInterrupt")
+type("for n in range(9 ** 12): n or print('going')\r"); shown("\r\n... "); type("\r")
+shown("going\r\n"); type(b"\x03"); shown("KeyboardInterrupt")
 type("import getpass; getpass.getpass('what? ')\r"); shown("\r\nwhat? "); type("s3cr3t\r")
 shown("'s3cr3t'"); say(SHOWN.count(b"s3cr3t"))
 type(b"\x04"); say(ended(), is_as_before())
@@ -161,15 +171,28 @@ say(ended(), is_as_before())
     everywhere(person, &["sh", "-c", job], "ended 9 True\n");
 }
 
+/// The first key of what might be a value is shown without waiting for the next.
+#[test]
+fn what_is_typed_is_echoed_key_by_key_and_masked() {
+    let person = r#"
+start(); until("it is raw", is_raw); shown("ready\r\n"); type("c"); shown("c"); say(since())
+type("anary-contained\r"); shown("***\r\n"); type(b"\x04"); say(ended())
+say(SHOWN.count(b"canary-contained"))
+"#;
+    everywhere(person, &["sh", "-c", "echo ready; cat"], "b''\nended 0\n0\n");
+}
+
 #[test]
 fn values_are_shown_to_a_person_who_asks_for_it() {
     let who = Who::all()[0];
-    let sandbox = who.sandbox();
+    let sandbox = with_masked(who);
     let person = "start(); shown('canary-contained'); say(ended())";
     let command = ["sh", "-c", "echo $API_KEY"];
     let place = (who, LEVELS[0]);
-    let ended = on_terminal(&sandbox, place, &["--no-mask"], person, &command).success();
+    let options = ["--no-mask", "--report", "report.json"];
+    let ended = on_terminal(&sandbox, place, &options, person, &command).success();
     assert_eq!(ended.stdout, "ended 0\n");
+    assert_eq!(report(&sandbox)["output"]["stdout"]["tail"], "***\r\n");
 }
 
 /// By name too, as another account can't.

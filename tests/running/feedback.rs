@@ -34,7 +34,7 @@ fn the_feedback_decides_about_a_job_that_exits_with_0() {
         (Some(r#"{"error": null"#), Some(UNREADABLE)),
     ] {
         let sandbox = Sandbox::new();
-        sandbox.add("-P survey", "API_KEY", "value-1");
+        sandbox.add_sensitive("-P survey", "API_KEY", "value-1");
         let ended = told(&sandbox, text, 0);
         let outcome = &report(&sandbox)["outcome"];
         match complaint {
@@ -54,7 +54,7 @@ fn the_feedback_decides_about_a_job_that_exits_with_0() {
 #[test]
 fn a_file_from_before_is_no_feedback_of_this_run() {
     let sandbox = Sandbox::new();
-    sandbox.add("-P survey", "API_KEY", "value-1");
+    sandbox.add_sensitive("-P survey", "API_KEY", "value-1");
     sandbox.write("feedback.json", r#"{"error": null}"#);
     told(&sandbox, None, 0).fails(1);
     assert_eq!(report(&sandbox)["outcome"]["message"], MISSING);
@@ -65,7 +65,7 @@ fn a_file_from_before_is_no_feedback_of_this_run() {
 #[test]
 fn another_exit_code_stays_whatever_the_feedback_says() {
     let sandbox = Sandbox::new();
-    sandbox.add("-P survey", "API_KEY", "value-1");
+    sandbox.add_sensitive("-P survey", "API_KEY", "value-1");
     for text in [None, Some(r#"{"error": "x"}"#), Some("{}"), Some("?")] {
         told(&sandbox, text, 9).fails(9);
         let expected = json!({"kind": "failed", "job_exit_code": 9});
@@ -93,7 +93,7 @@ fn feedback_of(sandbox: &Sandbox, text: &str, more: Json) -> String {
 #[test]
 fn what_is_masked_and_what_is_not() {
     let sandbox = Sandbox::new();
-    sandbox.add("-P survey", "API_KEY", "the-api-key");
+    sandbox.add_sensitive("-P survey", "API_KEY", "the-api-key");
     let crs = ["secret", "add", "CRS", "-P", "survey", "--not-sensitive"];
     sandbox.run_with(crs, "EPSG:4326").success();
     let service = "[ninja]\nhost=db.example\nport=5433\ndbname=fieldsurvey\nuser=worker\n\
@@ -147,7 +147,7 @@ fn however_the_job_ends() {
         ("sleep 1000", 124, "timed_out"),
     ] {
         let sandbox = Sandbox::new();
-        sandbox.add("-P survey", "API_KEY", "the-api-key");
+        sandbox.add_sensitive("-P survey", "API_KEY", "the-api-key");
         let path = sandbox.path("feedback.json");
         let mut members = script(&format!("echo \"[\\\"$API_KEY\\\"]\" > feedback.json; {ending}"));
         members["feedback"] = json!(path);
@@ -163,7 +163,7 @@ fn however_the_job_ends() {
 #[test]
 fn what_is_no_json_is_masked_as_text() {
     let sandbox = Sandbox::new();
-    sandbox.add("-P survey", "API_KEY", "the-api-key");
+    sandbox.add_sensitive("-P survey", "API_KEY", "the-api-key");
     let text = "printf 'error: %s\\n' \"$API_KEY\"";
     assert_eq!(feedback_of(&sandbox, text, json!({})), "error: ***\n");
     assert_eq!(report(&sandbox)["outcome"]["message"], UNREADABLE);
@@ -194,7 +194,7 @@ fn a_job_that_writes_none_or_does_not_start_leaves_the_old_file() {
     for (command, code) in [("true", 1), ("no-such-program", 127)] {
         for before in [Some("{\"old\": 1}"), None] {
             let sandbox = Sandbox::new();
-            sandbox.add("-P survey", "API_KEY", "the-api-key");
+            sandbox.add_sensitive("-P survey", "API_KEY", "the-api-key");
             let path = sandbox.path("out/feedback.json");
             fs::create_dir(sandbox.path("out")).unwrap();
             if let Some(text) = before {
@@ -212,7 +212,7 @@ fn a_job_that_writes_none_or_does_not_start_leaves_the_old_file() {
 #[test]
 fn a_link_of_the_job_is_not_followed() {
     let sandbox = Sandbox::new();
-    sandbox.add("-P survey", "API_KEY", "the-api-key");
+    sandbox.add_sensitive("-P survey", "API_KEY", "the-api-key");
     let text = "{\"x\": \"the-api-key\"}";
     for attack in [
         "ln -sf ../victim/feedback.json feedback.json",

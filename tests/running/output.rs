@@ -18,7 +18,7 @@ const MUCH: usize = 64 << 20;
 
 fn sandbox() -> Sandbox {
     let sandbox = Sandbox::new();
-    sandbox.add("-P survey", "API_KEY", "value-1");
+    sandbox.add_sensitive("-P survey", "API_KEY", "value-1");
     sandbox
 }
 
@@ -91,6 +91,19 @@ fn both_streams_arrive_byte_for_byte() {
         let cut = last.iter().take(3).take_while(|byte| **byte & 0xc0 == 0x80).count();
         assert_eq!(output[stream]["tail"], *String::from_utf8_lossy(&last[cut..]), "{stream}");
     }
+}
+
+#[test]
+fn values_are_masked_on_both_streams_and_counted() {
+    let sandbox = sandbox();
+    let text = "printf 'a val'; sleep 0.1; printf 'ue-1 b'; echo \"$API_KEY\" >&2; printf val";
+    let options = ["--log", "error"];
+    let ended = end(run_command(&sandbox, script(text), &options)).success();
+    assert_eq!((&*ended.stdout, &*ended.stderr), ("a *** bval", "***\n"));
+    let report = report(&sandbox);
+    assert_eq!(report["masked"], json!({"envvar:API_KEY": 2}));
+    assert_eq!(report["output"]["stdout"]["tail"], "a *** bval");
+    assert_eq!(report["output"]["stderr"]["tail"], "***\n");
 }
 
 #[test]

@@ -130,8 +130,16 @@ impl Sandbox {
         finish(child)
     }
 
-    /// Adds an environment variable; `place` is as on the command line: `-P survey`.
+    /// Adds an environment variable; `place` is as on the command line: `-P survey`. It isn't masked,
+    /// so that a test sees what a job got by letting it print that.
     pub(crate) fn add(&self, place: &str, name: &str, value: &str) {
+        let mut arguments = vec!["secret", "add", name, "--not-sensitive"];
+        arguments.extend(place.split(' '));
+        self.run_with(arguments, value).success();
+    }
+
+    /// The same, masked.
+    pub(crate) fn add_sensitive(&self, place: &str, name: &str, value: &str) {
         let mut arguments = vec!["secret", "add", name];
         arguments.extend(place.split(' '));
         self.run_with(arguments, value).success();
