@@ -192,7 +192,7 @@ async fn watch(
                 to_group(leader, Signal::SIGCONT);
                 None
             }
-            () = output.flow() => None,
+            () = output.flow(), if !terminal.as_ref().is_some_and(Terminal::is_settling) => None,
             () = at(timeout_at), if machine == Machine::Running => Some(Event::Timeout),
             () = at(grace_at), if matches!(machine, Machine::Ending(_)) => Some(Event::GraceOver),
         };

@@ -29,6 +29,8 @@ pub struct Terminal {
     foreground: bool,
     outer: UnixStream,
     started: bool,
+    /// Whether the runner's terminal is about to change: what is shown before would look otherwise.
+    settling: bool,
     /// Whether the leader was stopped since it last got the terminal.
     stopped: bool,
 }
@@ -46,7 +48,15 @@ impl Terminal {
         }
         let outer = UnixStream::from_std(outer)?;
         Ok((
-            Self { slave, standard, foreground, outer, started: false, stopped: false },
+            Self {
+                slave,
+                standard,
+                foreground,
+                outer,
+                started: false,
+                settling: foreground,
+                stopped: false,
+            },
             pty.try_clone()?,
         ))
     }
@@ -59,6 +69,11 @@ impl Terminal {
     /// For the start of the job.
     pub fn controlling(&self) -> Controlling<'_> {
         Controlling { slave: self.slave.as_fd(), foreground: self.foreground }
+    }
+
+    /// Whether what the job writes has to wait.
+    pub fn is_settling(&self) -> bool {
+        self.settling
     }
 
     /// The job runs.
@@ -112,6 +127,7 @@ impl Terminal {
             Answer::Background => (false, getpgrp()),
             Answer::Restored => return,
         };
+        self.settling = false;
         let stopped = std::mem::take(&mut self.stopped);
         if self.foreground == foreground && !stopped {
             // A shell in there may have given it to a job of its own.
