@@ -128,9 +128,11 @@ impl Index {
         }
         entries.sort_unstable();
         entries.dedup();
+        // Not by way of a thread's small stack.
+        let marks = vec![0; MARKS].try_into().unwrap_or_else(|_| Box::new([0; MARKS]));
         let mut index = Self {
             stride,
-            marks: Box::new([0; MARKS]),
+            marks,
             slots: vec![EMPTY; (2 * entries.len() + 1).next_power_of_two()],
             entries,
             first,
