@@ -73,8 +73,6 @@ pub struct Ended {
     pub failure: Option<Error>,
     /// The runner's exit code.
     pub exit_code: u8,
-    /// Keeps the values out of what is said last, the failure above all.
-    pub masking: Option<log::Masking>,
 }
 
 /// What a run begins with.
@@ -88,6 +86,8 @@ pub struct Launch {
     pub stdout: Option<File>,
     /// Whether the runner's terminal shows values.
     pub unmasked: bool,
+    /// Says how the run ended, before the report is delivered, which may take a while.
+    pub say: fn(&Ended),
     /// When the way into containment began.
     pub begun: Instant,
 }
@@ -97,7 +97,7 @@ pub struct Launch {
 /// `contained` is what containment is in force, or why none is. Returns once everything is wiped and reported.
 pub async fn run(
     settings: &Settings,
-    Launch { source, parent, stdout, unmasked, begun }: Launch,
+    Launch { source, parent, stdout, unmasked, say, begun }: Launch,
     backend: impl Backend,
     contained: Result<Contained, Error>,
 ) -> Ended {
@@ -169,8 +169,11 @@ pub async fn run(
         run_exit_code(&outcome, failure.as_ref(), wiped, settings.supervision.exit_codes);
     report.end(outcome.masked(log::masked), exit_code);
     aftermath::note(notes.as_ref(), &report);
-    let ended = Ended { report, failure, exit_code, masking };
+    let ended = Ended { report, failure, exit_code };
     ended.write(settings);
+    say(&ended);
+    // The last copy of the values.
+    drop(masking);
     match &mut signals {
         Ok(signals) => messenger.ended(&ended.report, signals.enough()).await,
         Err(_) => messenger.ended(&ended.report, std::future::pending::<()>()).await,

@@ -114,7 +114,7 @@ impl Scene {
             "env": environment,
             "mask_env": ["FORGE_TOKEN", "OP_CONNECT_TOKEN"],
         });
-        let token = sandbox.token(&plant("the token", false));
+        let token = sandbox.token(&plant("the token", true));
         let key = fs::read_to_string(sandbox.key()).unwrap();
         let prefix = "qgis-secrets-private-x25519-";
         let digits = key.lines().find_map(|line| line.strip_prefix(prefix)).unwrap();

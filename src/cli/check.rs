@@ -189,6 +189,7 @@ async fn connect(
         parent,
         stdout: Some(output.try_clone().map_err(fault)?),
         unmasked: false,
+        say: |_| {},
         begun: Instant::now(),
     };
     let backend = Embedded::new(settings.store.path.clone(), settings.store.key.clone());

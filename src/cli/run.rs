@@ -207,9 +207,8 @@ fn job(
     let backend = Embedded::new(settings.store.path.clone(), settings.store.key.clone());
     let credentials = pipeline::take_over(handover)?;
     let parent = Parent { plain, credentials };
-    let launch = Launch { source, parent, stdout: None, unmasked, begun };
+    let launch = Launch { source, parent, stdout: None, unmasked, say: tell, begun };
     let ended = block_on(pipeline::run(settings, launch, backend, contained))?;
-    tell(&ended);
     Ok(ended.exit_code)
 }
 

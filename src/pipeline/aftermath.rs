@@ -46,7 +46,7 @@ impl Mirrored {
                 return Self::Inner(exit_code);
             }
             Some(report @ Report { exit_code: Some(exit_code), .. }) => {
-                Ended { report, failure: None, exit_code, masking: None }
+                Ended { report, failure: None, exit_code }
             }
             unfinished => {
                 let mut report = unfinished.unwrap_or_else(|| Report::begin("embedded"));
@@ -64,7 +64,7 @@ impl Mirrored {
                 let codes = settings.supervision.exit_codes;
                 let exit_code = run_exit_code(&outcome, Some(&error), wiped, codes);
                 report.end(outcome, exit_code);
-                Ended { report, failure: Some(error), exit_code, masking: None }
+                Ended { report, failure: Some(error), exit_code }
             }
         };
         Self::Killed(Box::new(ended))

@@ -3,6 +3,8 @@
 //! Invariant: what is found are the characters that the value determines wholly, and the last one
 //! that it determines in part; the bits that it shares with what stood before it stay.
 
+use std::collections::BTreeSet;
+
 use super::needle::{Found, Literal, literal};
 
 /// The groups of six bits that a piece determines wholly, and what is left of it.
@@ -64,7 +66,7 @@ fn characters(sextet: u8) -> impl Iterator<Item = &'static [u8]> {
 }
 
 /// How long lines are broken: as they are, and escaped.
-const BREAKS: [&[u8]; 4] = [b"\n", b"\r\n", b"\\n", b"\\r\\n"];
+pub(super) const BREAKS: [&[u8]; 4] = [b"\n", b"\r\n", b"\\n", b"\\r\\n"];
 
 /// The end of the first of `texts` that is there; two of them never are.
 fn one_of(
@@ -130,29 +132,46 @@ pub(super) fn compare(
 
 const PADDING: [&[u8]; 3] = [b"=", b"%3D", b"%3d"];
 
-/// Calls `take` with the first `width` bytes of each form of sextets.
-pub(super) fn begin(
+/// Calls `take` with `width` bytes of each form of at least as many sextets, and how many bytes of
+/// the form stand before them: the first ones, and of a longer form those that are whole when a
+/// line break is among the first ones.
+pub(super) fn beginnings(sextets: &[u8], width: usize, take: &mut dyn FnMut(&[u8], usize)) {
+    let mut begun = Vec::with_capacity(width);
+    let later = sextets.get(width..2 * width);
+    begin(sextets, width, later.is_some(), &mut begun, &mut |begun| take(begun, 0));
+    let Some(later) = later else { return };
+    let mut before = BTreeSet::from([0]);
+    for sextet in &sextets[..width] {
+        let longer = |length: usize| characters(*sextet).map(move |text| length + text.len());
+        before = before.into_iter().flat_map(longer).collect();
+    }
+    for line_break in BREAKS.map(<[u8]>::len) {
+        for before in &before {
+            begin(later, width, true, &mut begun, &mut |begun| take(begun, before + line_break));
+        }
+    }
+}
+
+/// Calls `take` with the first `width` bytes of each form of sextets; with a line break in them, if
+/// they are not `whole`.
+fn begin(
     sextets: &[u8],
     width: usize,
-    broken: bool,
+    whole: bool,
     begun: &mut Vec<u8>,
     take: &mut dyn FnMut(&[u8]),
 ) {
     let length = begun.len();
-    let [sextet, rest @ ..] = sextets else {
+    let ([sextet, rest @ ..], true) = (sextets, length < width) else {
         take(&begun[..width]);
         return;
     };
-    if length >= width {
-        take(&begun[..width]);
-        return;
-    }
     for character in characters(*sextet) {
         begun.extend_from_slice(character);
-        begin(rest, width, broken, begun, take);
+        begin(rest, width, whole, begun, take);
         begun.truncate(length);
     }
-    if length > 0 && !broken {
+    if length > 0 && !whole {
         for line_break in BREAKS {
             begun.extend_from_slice(line_break);
             begin(sextets, width, true, begun, take);

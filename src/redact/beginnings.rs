@@ -11,25 +11,31 @@ use super::needle::{Case, Family, bytes, units};
 use super::rendering::{self, BACKSLASHES, ESCAPES, Escapes, MOST_ESCAPES, Part, Unit};
 
 impl Family {
-    /// Calls `take` with what each form begins with: `width` bytes, of which none has fewer. One
-    /// may come twice. Control sequences of terminals are not among them.
-    pub(super) fn beginnings(self, piece: &[u8], spelt: &mut Spelt, take: &mut dyn FnMut(&[u8])) {
+    /// Calls `take` with what each form begins with, as many bytes as `spelt` is wide, of which none
+    /// has fewer, and how far behind its start they stand. One may come twice. Control sequences of
+    /// terminals are not among them.
+    pub(super) fn beginnings(
+        self,
+        piece: &[u8],
+        spelt: &mut Spelt,
+        take: &mut dyn FnMut(&[u8], usize),
+    ) {
         let width = spelt.width;
         let mut begun = Vec::with_capacity(width);
         match self {
             Self::Text(case) => {
                 let units = units(piece).take(width);
                 let units: Vec<_> = units.map(|unit| spelt.of(unit, case)).collect();
-                begin_text(&units, width, &mut begun, take);
+                begin_text(&units, width, &mut begun, &mut |begun| take(begun, 0));
             }
             Self::Hex(digits, ends) => {
                 begun.extend(digits.of(bytes(piece, ends)).take(width));
-                take(&begun);
+                take(&begun, 0);
             }
             Self::Base64(before, ends) => {
-                let sextets: Vec<u8> =
-                    base64::Sextets::new(bytes(piece, ends), before).take(width).collect();
-                base64::begin(&sextets, width, false, &mut begun, take);
+                let sextets = base64::Sextets::new(bytes(piece, ends), before);
+                let sextets: Vec<u8> = sextets.take(2 * width).collect();
+                base64::beginnings(&sextets, width, take);
             }
         }
     }

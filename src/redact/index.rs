@@ -5,7 +5,8 @@
 //!
 //! Every form is at least [`GRAM`] + `stride` - 1 bytes long. So one of its first `stride` grams
 //! begins at a multiple of `stride`, and only there it is looked for: first in a table of marks
-//! by a hash, small enough to stay in the cache; what passes, in a table of grams.
+//! by a hash, small enough to stay in the cache; what passes, in a table of grams. Which grams, and
+//! how far behind the start they stand, [`Family::beginnings`] says.
 
 use super::beginnings::Spelt;
 use super::needle::Family;
@@ -27,6 +28,8 @@ const MAX_STRIDE: usize = 4;
 /// The grams of the beginnings of needles.
 pub(super) struct Index {
     stride: usize,
+    /// How far from the start of a needle its last gram ends, at most.
+    reach: usize,
     marks: Box<[u8; MARKS]>,
     /// Open addressing: a gram, and its entries in `entries`, or `EMPTY`.
     slots: Vec<Slot>,
@@ -52,7 +55,7 @@ struct Entry(u64);
 
 impl Entry {
     fn new(gram: u32, needle: u32, offset: usize) -> Self {
-        Self(u64::from(gram) << 32 | u64::from(needle) << 2 | offset as u64)
+        Self(u64::from(gram) << 32 | u64::from(needle) << 5 | offset as u64)
     }
 
     fn gram(self) -> u32 {
@@ -60,11 +63,11 @@ impl Entry {
     }
 
     fn needle(self) -> u32 {
-        self.0 as u32 >> 2
+        self.0 as u32 >> 5
     }
 
     fn offset(self) -> usize {
-        self.0 as usize & 3
+        self.0 as usize & 31
     }
 }
 
@@ -98,23 +101,33 @@ impl Index {
         let mut first = vec![Vec::new(); 256];
         let mut pairs = vec![0; 65_536 / 64];
         let mut spelt = Spelt::new(GRAM + stride - 1);
+        let mut reach = 0;
         for (needle, (family, piece)) in needles.enumerate() {
             let needle = needle as u32;
             let mut before = [Entry(0); MAX_STRIDE];
-            family.beginnings(piece, &mut spelt, &mut |begun| {
+            family.beginnings(piece, &mut spelt, &mut |begun, behind| {
+                reach = reach.max(behind + begun.len());
                 for (offset, window) in begun.windows(GRAM).enumerate() {
                     let gram = gram([window[0], window[1], window[2], window[3]]);
-                    let entry = Entry::new(gram, needle, offset);
+                    let entry = Entry::new(gram, needle, behind + offset);
                     // They come in order, as a rule.
                     if before[offset] != entry {
                         before[offset] = entry;
                         entries.push(entry);
                     }
                 }
+                if behind > 0 {
+                    return;
+                }
                 let (one, two) = (usize::from(begun[0]), usize::from(begun[1]));
                 set(&mut pairs, one << 8 | two);
-                if matches!(family, Family::Text(_)) {
-                    set(&mut pairs, one << 8 | usize::from(ESC));
+                let interrupting: &[u8] = match family {
+                    Family::Text(_) => &[ESC],
+                    Family::Hex(..) => &[],
+                    Family::Base64(..) => b"\r\n\\",
+                };
+                for two in interrupting {
+                    set(&mut pairs, one << 8 | usize::from(*two));
                 }
                 let needles: &mut Vec<u32> = &mut first[one];
                 if needles.last() != Some(&needle) {
@@ -132,6 +145,7 @@ impl Index {
         let marks = vec![0; MARKS].try_into().unwrap_or_else(|_| Box::new([0; MARKS]));
         let mut index = Self {
             stride,
+            reach,
             marks,
             slots: vec![EMPTY; (2 * entries.len() + 1).next_power_of_two()],
             entries,
@@ -189,7 +203,8 @@ impl Index {
             3 => self.grams::<3>(text, from, &mut take),
             _ => self.grams::<MAX_STRIDE>(text, from, &mut take),
         };
-        // What begins too near the end for a whole gram, and what a sequence interrupts.
+        // What begins too near the end for its grams, and what a sequence interrupts.
+        let tail = tail.min((text.len() + 1).saturating_sub(self.reach)).max(from);
         for start in tail..text.len() {
             self.by_pair(text, start, &mut take);
         }
