@@ -11,8 +11,8 @@
 //!
 //! 1. **Nothing remains** of what the runner wrote, and no process of the job, however the job
 //!    ends, a SIGKILL of the runner included.
-//! 2. **Nothing leaks**: no value in output of the runner, logs, reports, errors, arguments, or the
-//!    store's file.
+//! 2. **Nothing leaks**: no value in the output of the runner and of the job, logs, reports, errors,
+//!    arguments, or the store's file.
 //! 3. **Never the wrong secret**: the most specific level wins, for exactly this project and this
 //!    user. In doubt the job does not start, and the message says what is missing, where it was
 //!    looked for, and what to do.
@@ -21,8 +21,8 @@
 //!
 //! *Decide, then act.* What can go wrong by deciding wrongly is a pure function, tested by tables
 //! and properties: [`precedence`] (who wins), [`environment`] (what the job sees), [`pgservice`]
-//! (what libpq will read), [`job`] (what a descriptor means), [`supervise::machine`] (who is
-//! signalled when).
+//! (what libpq will read), [`job`] (what a descriptor means), [`redact`] (what is masked),
+//! [`supervise::machine`] (who is signalled when).
 //!
 //! *Contain first.* Before a secret is in memory, [`containment`] divides the program into an outer
 //! process, which holds no value, and an inner one, the first of new PID and IPC namespaces, which
@@ -38,6 +38,14 @@
 //! else, and only the inner process gets those that are passed on ([`containment::handover`]); the
 //! allocator overwrites what is freed, in libraries too. `docs/containment.md` says what is in
 //! memory when.
+//!
+//! *What comes out is masked.* The job's output goes through [`supervise::output`], and that, its
+//! feedback, the report and every line of the runner go through [`redact`]. The masker knows forms
+//! as a grammar and compares them with the text in place, so that what it finds depends on the text
+//! alone, and neither many secrets nor long ones cost memory.
+//!
+//! *Decided, recorded, opened.* A resolution is written to the audit before a value is opened; one
+//! that can't be recorded doesn't happen.
 //!
 //! *Metadata first.* A backend offers candidates without values; only winners are opened. A winner
 //! that cannot be opened stops the job: no lower level steps in.
@@ -81,7 +89,8 @@
 //! - Who can read the key and the store: everything. The embedded store's key lies beside it unless
 //!   the settings say otherwise.
 //! - The job itself: it has its secrets, and can send them anywhere. Whoever decides what a job
-//!   runs, or uploads the project that it opens, can obtain what that job gets.
+//!   runs, or uploads the project that it opens, can obtain what that job gets. Masking is for
+//!   accidents: what a job encrypts or spells out comes through.
 //! - A job that wants to reach the key, the store, a token, the runner's memory or another job: the
 //!   job's mount namespace hides their directories, its PID namespace the processes; without
 //!   namespaces Landlock denies both, or another account (`run_as`). Where nothing of that is to be
