@@ -88,7 +88,8 @@ impl Masker {
         Stream::new(Arc::clone(self))
     }
 
-    /// Masks a text that is whole.
+    /// Masks a text that is whole. What is cut off a character, by a value that is no text, becomes
+    /// U+FFFD.
     pub fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut found = Vec::new();
         self.search(text.as_bytes(), 0, true, &mut found);

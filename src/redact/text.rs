@@ -35,31 +35,50 @@ impl<'a> Text<'a> {
 
     /// All the places at which the units so far may end, unit by unit: a few, as a rule one.
     pub(super) fn compare(mut self, piece: &[u8], case: Case) -> Found {
-        let mut ends = vec![self.start];
-        let mut next = Vec::new();
+        // As long as there is one place only, which is nearly always, no memory is needed.
+        let mut one = Some(self.start);
+        let (mut ends, mut next) = (Vec::new(), Vec::new());
         let mut at = 0;
-        while at < piece.len() && !ends.is_empty() {
-            if let &[only] = &ends[..]
-                && let (run, end) = self.plain(&piece[at..], case, only, at == 0)
-                && run > 0
-            {
-                at += run;
-                ends.clear();
-                ends.extend(end);
-            } else {
-                let (unit, length) = Unit::first(&piece[at..]);
-                for end in ends.drain(..) {
-                    let place = Place { first: at == 0, last: at + length == piece.len() };
-                    self.unit(unit, case, end, place, &mut next);
+        while at < piece.len() {
+            let (unit, length) = Unit::first(&piece[at..]);
+            if let Some(only) = one {
+                let (length, end) = match unit {
+                    Unit::Plain(_) => self.plain(&piece[at..], case, only, at == 0),
+                    Unit::Special(byte) if self.stands_as_it_is(byte, only) => (1, Some(only + 1)),
+                    _ => (0, None),
+                };
+                if length > 0 {
+                    one = end.filter(|end| *end <= self.limit);
+                    if one.is_none() {
+                        break;
+                    }
+                    at += length;
+                    continue;
                 }
-                at += length;
-                next.sort_unstable();
-                next.dedup();
-                std::mem::swap(&mut ends, &mut next);
+                ends.push(only);
             }
-            ends.retain(|end| *end <= self.limit);
+            let place = Place { first: at == 0, last: at + length == piece.len() };
+            for end in ends.drain(..) {
+                self.unit(unit, case, end, place, &mut next);
+            }
+            at += length;
+            next.retain(|end| *end <= self.limit);
+            next.sort_unstable();
+            next.dedup();
+            std::mem::swap(&mut ends, &mut next);
+            one = None;
+            match ends[..] {
+                [] => break,
+                [_] => one = ends.pop(),
+                _ => {}
+            }
         }
-        Found { end: ends.last().copied(), more: self.more }
+        Found { end: one.or(ends.last().copied()), more: self.more }
+    }
+
+    /// Whether a special character stands there as it is, and cannot stand there otherwise.
+    fn stands_as_it_is(&self, byte: u8, at: usize) -> bool {
+        self.text.get(at) == Some(&byte) && byte != ESC && !b"%&'\"".contains(&byte)
     }
 
     /// The plain characters that `piece` begins with: how many were looked at, and the end.
@@ -128,12 +147,6 @@ impl<'a> Text<'a> {
                         }
                     }
                 }
-            }
-            // As it is, which is by far the most frequent: nothing else begins like this.
-            Unit::Special(byte)
-                if self.text.get(at) == Some(&byte) && !b"%&'\"".contains(&byte) =>
-            {
-                ends.push(at + 1);
             }
             Unit::Plain(byte) => match self.text.get(at) {
                 Some(there) if *there == case.of(byte) => ends.push(at + 1),

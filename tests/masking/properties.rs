@@ -193,7 +193,8 @@ fn masks_what_the_slow_one_masks() {
         prop_assert_eq!(&hits(&stream), &counts);
         if let Ok(text) = std::str::from_utf8(&text) {
             let whole = masker.text(text);
-            prop_assert_eq!(whole.as_bytes(), &expected[..]);
+            // A value may end within a character, if it is no text.
+            prop_assert_eq!(whole, String::from_utf8_lossy(&expected));
         }
         for part in &parts {
             if let Part::Rendered { encoders, .. } = part {
