@@ -34,8 +34,8 @@ fn settings(file: &Path) -> String {
 #[test]
 fn what_a_job_gets_is_told_whatever_is_logged() {
     let sandbox = Sandbox::new();
-    sandbox.add("-O org", "API_KEY", "organization-value");
-    sandbox.add("-P survey", "API_KEY", "project-value");
+    sandbox.add_sensitive("-O org", "API_KEY", "organization-value");
+    sandbox.add_sensitive("-P survey", "API_KEY", "project-value");
     sandbox.add_service("-P survey -U ada", "ninja", "ada_role", "ada-password");
     let mut job = script("true");
     job["labels"] = json!({"project_name": "ninja/survey"});

@@ -220,9 +220,8 @@ fn the_service_file_holds_every_service_in_canonical_form() {
                    port=6432\r\n\r\ndbname=land\r\nuser=reader\r\npassword=p4ss word\r\n";
     let arguments = ["secret", "add-service", "-P", "survey", "--from-file", "-"];
     sandbox.run_with(arguments, section).success();
-    let ended = sandbox.shell("cat \"$PGSERVICEFILE\"; stat -c %a \"$PGSERVICEFILE\"").success();
     assert_eq!(
-        ended.stdout,
+        sandbox.printed("cat \"$PGSERVICEFILE\"; stat -c %a \"$PGSERVICEFILE\""),
         "[cadastre]\nhost=db.example\nport=6432\ndbname=land\nuser=reader\npassword=p4ss word\n\
          [ninja]\nhost=localhost\nuser=ada_role\npassword=ada=password\n\
          [water]\nhost=localhost\nuser=org_role\npassword=org password's\n\

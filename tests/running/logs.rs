@@ -18,7 +18,7 @@ fn line(stderr: &str, message: &str) -> Json {
 #[test]
 fn every_line_says_which_job_it_is_about() {
     let sandbox = Sandbox::new();
-    sandbox.add("-P survey", "PIN", "123");
+    sandbox.add_sensitive("-P survey", "PIN", "123");
     let mut job = script("true");
     job["attempt"] = json!(3);
     job["user"] = json!(null);
@@ -54,7 +54,7 @@ fn every_line_says_which_job_it_is_about() {
 #[test]
 fn no_value_is_in_what_is_said_last() {
     let sandbox = Sandbox::new();
-    sandbox.add("-P survey", "API_KEY", "the-secret-value");
+    sandbox.add_sensitive("-P survey", "API_KEY", "the-secret-value");
     let job = json!({"command": ["no-such-the-secret-value"]});
     let ended = run(&sandbox, job).error(127, "command_not_found", "`no-such-***`");
     assert!(!ended.stderr.contains("the-secret-value"), "{}", ended.stderr);
@@ -68,7 +68,7 @@ fn no_value_is_in_what_is_said_last() {
 #[test]
 fn tokens_and_bodies_are_in_no_line() {
     let sandbox = Sandbox::new();
-    sandbox.add("-P survey", "API_KEY", "the-secret-value");
+    sandbox.add_sensitive("-P survey", "API_KEY", "the-secret-value");
     let job = std::fs::read(sandbox.job(json!({"env": {"A": "from-the-descriptor"}}))).unwrap();
     let descriptor =
         Server::new([Answer::Status(503, b"body-of-an-error".into()), Answer::fine(job)]);
@@ -104,7 +104,7 @@ fn tokens_and_bodies_are_in_no_line() {
 #[test]
 fn the_runners_tokens_are_masked() {
     let sandbox = Sandbox::new();
-    sandbox.add("-P survey", "API_KEY", "the-secret-value");
+    sandbox.add_sensitive("-P survey", "API_KEY", "the-secret-value");
     let (job, report) = (sandbox.token("orchestrator-token-1\n"), sandbox.path("tokens/report"));
     sandbox.write("tokens/report", "report-token-2");
     let settings = format!(
@@ -123,7 +123,7 @@ fn the_runners_tokens_are_masked() {
 #[test]
 fn a_runner_that_is_to_be_silent_only_says_why_it_fails() {
     let sandbox = Sandbox::new();
-    sandbox.add("-P survey", "PIN", "123");
+    sandbox.add_sensitive("-P survey", "PIN", "123");
     let ended = end(run_command(&sandbox, json!({"command": ["no-such"]}), &["--log", "off"]));
     let ended = ended.error(127, "command_not_found", "");
     assert_eq!(ended.stderr.lines().count(), 1, "{}", ended.stderr);

@@ -97,7 +97,7 @@ fn both_streams_arrive_byte_for_byte() {
 fn values_are_masked_on_both_streams_and_counted() {
     let sandbox = sandbox();
     let text = "printf 'a val'; sleep 0.1; printf 'ue-1 b'; echo \"$API_KEY\" >&2; printf val";
-    let options = ["--log", "error"];
+    let options = ["--log", "off"];
     let ended = end(run_command(&sandbox, script(text), &options)).success();
     assert_eq!((&*ended.stdout, &*ended.stderr), ("a *** bval", "***\n"));
     let report = report(&sandbox);
@@ -152,7 +152,7 @@ fn a_stream_that_is_held_up_holds_up_no_other() {
     let sandbox = sandbox();
     let text = format!("{}\n", much()).replace("import os\n", "import os\nos.write(2, b'first')\n");
     let text = text + "os.write(2, b'second')";
-    let mut going = Going::spawn(run_command(&sandbox, python(&text), &["--log", "error"]));
+    let mut going = Going::spawn(run_command(&sandbox, python(&text), &["--log", "off"]));
     until_it_stands(&sandbox.path("written"));
     let mut stderr = going.0.stderr.take().unwrap();
     let mut first = [0; 5];
@@ -170,7 +170,7 @@ fn a_stream_that_is_held_up_holds_up_no_other() {
 fn a_prompt_comes_at_once() {
     let sandbox = sandbox();
     let text = "printf 'name? '; read name; printf 'place? ' >&2; read place; echo $name $place";
-    let mut command = run_command(&sandbox, script(text), &["--log", "error"]);
+    let mut command = run_command(&sandbox, script(text), &["--log", "off"]);
     let mut going = Going::spawn({
         command.stdin(Stdio::piped());
         command

@@ -13,7 +13,7 @@ use crate::support::{Ended, Sandbox, json, schema, until};
 const WAITS: &str = "while ! test -e go; do sleep 0.05; done; exit 3";
 
 fn start(sandbox: &Sandbox, server: &Server, job: &str) -> Going {
-    sandbox.add("-P survey", "API_KEY", "the-secret-value");
+    sandbox.add_sensitive("-P survey", "API_KEY", "the-secret-value");
     let token = sandbox.token("report-token\n");
     let settings = format!(
         "[report]\nurl = '{}'\ntoken_file = '{}'\ndeadline_s = 20",

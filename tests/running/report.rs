@@ -26,9 +26,9 @@ fn assert_timestamp(text: &Json) {
 #[test]
 fn a_run_is_told_without_values() {
     let sandbox = Sandbox::new();
-    sandbox.add("-O org", "API_KEY", "organization-value");
-    sandbox.add("-O org -U ada", "API_KEY", "member-value");
-    sandbox.add("-P survey", "API_KEY", "project-value");
+    sandbox.add_sensitive("-O org", "API_KEY", "organization-value");
+    sandbox.add_sensitive("-O org -U ada", "API_KEY", "member-value");
+    sandbox.add_sensitive("-P survey", "API_KEY", "project-value");
     sandbox.add_service("-P survey -U ada", "ninja", "ada_role", "ada-password");
     let crs = ["secret", "add", "CRS", "-P", "survey", "--not-sensitive"];
     sandbox.run_with(crs, "EPSG:4326").success();

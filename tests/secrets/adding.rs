@@ -38,7 +38,7 @@ fn the_first_add_makes_store_and_key_and_says_where() {
 #[test]
 fn a_list_has_facts_and_no_values() {
     let sandbox = Sandbox::new();
-    sandbox.add("-O org", "API_KEY", "organization-value");
+    sandbox.add_sensitive("-O org", "API_KEY", "organization-value");
     sandbox.add_service("-P survey -U ada", "ninja", "ada_role", "ada-password");
     let crs = ["secret", "add", "CRS", "-P", "survey", "--not-sensitive"];
     sandbox.run_with(crs, "EPSG:4326").success();
@@ -91,27 +91,27 @@ fn a_list_has_facts_and_no_values() {
 #[test]
 fn a_second_add_is_refused_and_a_replacement_has_a_new_id() {
     let sandbox = Sandbox::new();
-    sandbox.add("-P survey", "API_KEY", "old-value");
+    sandbox.add_sensitive("-P survey", "API_KEY", "old-value");
     let old = only_id(&list(&sandbox, &[]));
     let again = ["secret", "add", "API_KEY", "-P", "survey"];
     let ended = sandbox.run_with(again, "new-value");
     let ended = ended.error(65, "secret_exists", "project survey has a secret envvar:API_KEY");
     assert_shows_none_of(&ended, &["old-value", "new-value"]);
     assert_eq!(only_id(&list(&sandbox, &[])), old);
-    assert_eq!(sandbox.shell("echo $API_KEY").success().stdout, "old-value\n");
+    assert_eq!(sandbox.printed("echo $API_KEY"), "old-value\n");
 
     let replace = again.into_iter().chain(["--replace"]);
     let ended = sandbox.run_with(replace, "new-value").success();
     let new = only_id(&list(&sandbox, &[]));
     assert_ne!(new, old);
     assert!(ended.stdout.contains(&new), "{}", ended.stdout);
-    assert_eq!(sandbox.shell("echo $API_KEY").success().stdout, "new-value\n");
+    assert_eq!(sandbox.printed("echo $API_KEY"), "new-value\n");
 }
 
 #[test]
 fn an_import_shows_what_it_would_do_and_does_all_or_nothing() {
     let sandbox = Sandbox::new();
-    sandbox.add("-P survey", "B", "b-old-value");
+    sandbox.add_sensitive("-P survey", "B", "b-old-value");
     let file =
         sandbox.write("worker.env", "# of the worker\nA=a-new-value\nexport B='b-new value'\n");
     let words = |options: &[&'static str]| {
@@ -133,7 +133,7 @@ fn an_import_shows_what_it_would_do_and_does_all_or_nothing() {
 
     let ended = sandbox.run(words(&["--replace", "--yes"])).success();
     assert!(ended.stdout.ends_with("added 2 secrets to project survey\n"), "{}", ended.stdout);
-    assert_eq!(sandbox.shell("echo $A, $B").success().stdout, "a-new-value, b-new value\n");
+    assert_eq!(sandbox.printed("echo $A, $B"), "a-new-value, b-new value\n");
 }
 
 #[test]
@@ -144,14 +144,14 @@ fn a_service_file_is_imported_section_by_section() {
     let words = ["secret", "import", file.to_str().unwrap(), "-O", "org", "--yes"];
     let ended = sandbox.run(words).success();
     assert_shows_none_of(&ended, &["ninja-password"]);
-    let shown = sandbox.shell("cat \"$PGSERVICEFILE\"").success().stdout;
+    let shown = sandbox.printed("cat \"$PGSERVICEFILE\"");
     assert_eq!(shown, text.replace("\n\n", "\n"));
 }
 
 #[test]
 fn the_public_key_alone_is_enough_to_add() {
     let sandbox = Sandbox::new();
-    sandbox.add("-P survey", "A", "a-value");
+    sandbox.add_sensitive("-P survey", "A", "a-value");
     let public = sandbox.run(["key", "public"]).success().stdout;
     assert!(public.starts_with("qgis-secrets-public-x25519-"), "{public}");
     let public = sandbox.write("key.pub", public);
@@ -166,7 +166,7 @@ fn the_public_key_alone_is_enough_to_add() {
     sandbox.shell("true").error(78, "key_missing", "there is no key file");
 
     fs::rename(&away, sandbox.key()).unwrap();
-    assert_eq!(sandbox.shell("echo $A $B").success().stdout, "a-value b-value\n");
+    assert_eq!(sandbox.printed("echo $A $B"), "a-value b-value\n");
 }
 
 /// Python's pseudo-terminal: answers the very moment it is asked, and prints all that the terminal shows.
@@ -195,7 +195,7 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 #[test]
 fn a_terminal_is_asked_and_shows_nothing() {
     let sandbox = Sandbox::new();
-    sandbox.add("-P survey", "OTHER", "other-value");
+    sandbox.add_sensitive("-P survey", "OTHER", "other-value");
     for (arguments, question) in [
         (vec!["secret", "add", "API_KEY", "-P", "survey"], "Value of API_KEY: "),
         (
@@ -213,7 +213,7 @@ fn a_terminal_is_asked_and_shows_nothing() {
         assert!(ended.stdout.contains("added "), "{}", ended.stdout);
         assert_shows_none_of(&ended, &["typed-value"]);
     }
-    let shown = sandbox.shell("echo $API_KEY; cat \"$PGSERVICEFILE\"").success().stdout;
+    let shown = sandbox.printed("echo $API_KEY; cat \"$PGSERVICEFILE\"");
     assert_eq!(shown, "typed-value\n[ninja]\nuser=n\npassword=typed-value\n");
 }
 
@@ -224,7 +224,7 @@ fn a_service_without_a_password_is_told_of_unless_it_is_meant() {
     let add = ["secret", "add-service", "-P", "survey", "--service", "db", "--db-host", "h"];
     let ended = sandbox.run_with(add, "piped-password").success();
     assert!(ended.stderr.contains("gets no password; --password-stdin"), "{}", ended.stderr);
-    let file = sandbox.shell("cat \"$PGSERVICEFILE\"").success().stdout;
+    let file = sandbox.printed("cat \"$PGSERVICEFILE\"");
     assert_eq!(file, "[db]\nhost=h\n");
     let meant = add.into_iter().chain(["--no-password", "--replace"]);
     let ended = sandbox.run(meant).success();

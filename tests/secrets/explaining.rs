@@ -21,7 +21,7 @@ fn sandbox() -> Sandbox {
         ("-P survey -U ada", "assigned-value"),
         ("-P other", "of-another-project"),
     ] {
-        sandbox.add(place, "KEY", value);
+        sandbox.add_sensitive(place, "KEY", value);
     }
     sandbox.add_service("-P survey", "ninja", "role", "the-password");
     // Nothing is opened: no private key is needed.

@@ -22,14 +22,14 @@ fn a_new_key_comes_with_an_empty_store() {
     }
     sandbox.run(["key", "new"]).error(65, "input_refused", "qgis-secrets key rotate");
     assert_eq!(key_lines(&sandbox), [key]);
-    sandbox.add("-P survey", "KEY", "the-value");
-    assert_eq!(sandbox.shell("echo $KEY").success().stdout, "the-value\n");
+    sandbox.add_sensitive("-P survey", "KEY", "the-value");
+    assert_eq!(sandbox.printed("echo $KEY"), "the-value\n");
 }
 
 #[test]
 fn a_rotation_changes_the_key_and_no_secret() {
     let sandbox = Sandbox::new();
-    sandbox.add("-P survey", "KEY", "the-value");
+    sandbox.add_sensitive("-P survey", "KEY", "the-value");
     sandbox.add_service("-O org", "ninja", "role", "the-password");
     let ids = sandbox.run(["secret", "list"]).success().stdout;
     let (public, old) = (sandbox.run(["key", "public"]).success().stdout, key_lines(&sandbox));
@@ -39,7 +39,7 @@ fn a_rotation_changes_the_key_and_no_secret() {
     assert_ne!(key_lines(&sandbox), old);
     assert_ne!(sandbox.run(["key", "public"]).success().stdout, public);
     assert_eq!(sandbox.run(["secret", "list"]).success().stdout, ids);
-    let shown = sandbox.shell("echo $KEY; grep password \"$PGSERVICEFILE\"").success().stdout;
+    let shown = sandbox.printed("echo $KEY; grep password \"$PGSERVICEFILE\"");
     assert_eq!(shown, "the-value\npassword=the-password\n");
     // A copy of the old public key is of no use any more.
     let public = sandbox.write("old.pub", public);
@@ -50,8 +50,8 @@ fn a_rotation_changes_the_key_and_no_secret() {
 #[test]
 fn another_key_opens_nothing() {
     let (sandbox, other) = (Sandbox::new(), Sandbox::new());
-    sandbox.add("-P survey", "KEY", "the-value");
-    other.add("-P survey", "KEY", "another-value");
+    sandbox.add_sensitive("-P survey", "KEY", "the-value");
+    other.add_sensitive("-P survey", "KEY", "another-value");
     fs::copy(other.key(), sandbox.key()).unwrap();
     let ran = sandbox.path("ran");
     let ended = sandbox.shell(&format!("echo > '{}'", ran.display()));
@@ -69,7 +69,7 @@ fn another_key_opens_nothing() {
 fn two_stores_in_one_directory_have_keys_of_their_own() {
     let sandbox = Sandbox::new();
     for (store, value) in [("stores/a.db", "value-a"), ("stores/b.db", "value-b")] {
-        let add = ["--store", store, "secret", "add", "API_KEY", "-P", "survey"];
+        let add = ["--store", store, "secret", "add", "API_KEY", "-P", "survey", "--not-sensitive"];
         sandbox.run_with(add, value).success();
     }
     sandbox.run(["--store", "stores/a.db", "key", "rotate"]).success();

@@ -158,6 +158,17 @@ impl Sandbox {
         self.run(["exec", "-P", "survey", "-O", "org", "-U", "ada", "--", "sh", "-c", script])
     }
 
+    /// What the script of a job like that prints, past the runner: nothing of it is masked.
+    #[track_caller]
+    pub(crate) fn printed(&self, script: &str) -> String {
+        let file = self.path("printed");
+        let ended = self.shell(&format!("{{ {script}\n}} > '{}'", file.display())).success();
+        assert_eq!(ended.stdout, "");
+        let text = fs::read_to_string(&file).unwrap();
+        fs::remove_file(file).unwrap();
+        text
+    }
+
     /// What is left of workspaces: nothing, once no run of this sandbox is going on.
     pub(crate) fn left_behind(&self) -> Vec<PathBuf> {
         fs::read_dir(self.memory()).unwrap().map(|entry| entry.unwrap().path()).collect()
