@@ -10,6 +10,7 @@ mod search;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::Read;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use nix::sys::signal::Signal;
@@ -22,8 +23,19 @@ use crate::support::http::{Answer, Server};
 use crate::support::{Sandbox, inner as first_child, until};
 use search::{Planted, copies, environment};
 
-/// The most copies of a value that masking may have: one, as `redact::Masker` keeps it.
+/// How many copies of a masked value there are while the job runs: one, as `redact::Masker` keeps it.
 const MASKED: usize = 1;
+
+/// Prints all that is masked and the job has, so that the masker's buffers have seen it.
+const PRINTS: &str = "
+    for stream in 1 2; do
+        printf '%s\\n' \"$API_KEY\" \"$TLS_KEY\" \"$FORGE_TOKEN\" \"$OP_CONNECT_TOKEN\" >&$stream
+        printf %s \"$API_KEY\" | base64 >&$stream
+        grep password= \"$PGSERVICEFILE\" >&$stream
+        echo printed >&$stream
+    done
+    echo > ready
+    while ! test -e go; do sleep 0.01; done";
 
 /// Variables of the descriptor that are not masked.
 const PLAIN: usize = 100;
@@ -92,9 +104,9 @@ impl Scene {
             canaries.push(Canary { planted: Planted::new(name, text.as_bytes()), masked });
             text
         };
-        sandbox.add("-P survey", "API_KEY", &plant("a variable", true));
+        sandbox.add_sensitive("-P survey", "API_KEY", &plant("a variable", true));
         let lines = format!("{}\n{}", plant("a first line", true), plant("a second line", true));
-        sandbox.add("-P survey", "TLS_KEY", &lines);
+        sandbox.add_sensitive("-P survey", "TLS_KEY", &lines);
         let add = ["secret", "add", "CRS", "-P", "survey", "--not-sensitive"];
         sandbox.run_with(add, plant("not sensitive", false)).success();
         let (role, password) = (plant("a role", false), plant("a password", true));
@@ -110,7 +122,7 @@ impl Scene {
         environment.insert("FORGE_TOKEN".into(), masked);
         let descriptor = json!({
             "version": 1, "id": "job-1", "organization": "org", "project": "survey", "user": "ada",
-            "command": ["sh", "-c", "echo > ready; while ! test -e go; do sleep 0.01; done"],
+            "command": ["sh", "-c", PRINTS],
             "env": environment,
             "mask_env": ["FORGE_TOKEN", "OP_CONNECT_TOKEN"],
         });
@@ -186,6 +198,20 @@ impl Scene {
     }
 }
 
+/// Reads until the job has printed everything, and finds masks.
+#[track_caller]
+fn until_printed(stream: &mut impl Read) {
+    let mut text = Vec::new();
+    let mut byte = [0];
+    while !text.ends_with(b"\nprinted\n") {
+        stream.read_exact(&mut byte).unwrap();
+        text.extend(byte);
+    }
+    let text = String::from_utf8(text).unwrap();
+    let printed: String = text.lines().filter(|line| !line.starts_with('{')).collect();
+    assert_eq!(printed, "***************password=***printed");
+}
+
 #[test]
 fn no_value_stays_in_memory() {
     if needs_root() {
@@ -194,11 +220,20 @@ fn no_value_stays_in_memory() {
     let mut faults = Vec::new();
     for (level, from) in RUNS {
         let scene = Scene::new(from);
-        let going = scene.start(level);
+        let mut going = scene.start(level);
         let outer = going.pid();
         until("the job runs", || scene.sandbox.path("ready").exists());
         scene.until_told(1);
         let inner = first_child(outer).unwrap();
+        until_printed(going.0.stdout.as_mut().unwrap());
+        until_printed(going.0.stderr.as_mut().unwrap());
+        until("both streams wait for more", || {
+            let threads = fs::read_dir(format!("/proc/{inner}/task")).unwrap();
+            threads.flatten().all(|thread| {
+                let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+                stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with('S'))
+            })
+        });
         // Where it must be it is found: a search that finds nothing would prove nothing.
         let leader = first_child(inner).unwrap();
         let there = copies(leader, scene.canaries.iter().map(|canary| &canary.planted));

@@ -2,7 +2,7 @@
 //!
 //! Invariants: a byte is passed on once it is known that it is no part of a value, and not before;
 //! how the stream is cut into pieces doesn't show; what is held back is at most as long as the
-//! longest form of a value.
+//! longest form of a value; a value that was masked is overwritten before more is waited for.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,6 +23,9 @@ pub struct Stream {
     start: usize,
     end: usize,
     shown: usize,
+    /// Up to here there may be a value in `buffer`, once one was masked.
+    used: usize,
+    masked: bool,
     /// From here on it may be searched again.
     open: usize,
     /// What is known of `start..open`.
@@ -47,6 +50,8 @@ impl Stream {
             start: 0,
             end: 0,
             shown: 0,
+            used: 0,
+            masked: false,
             open: 0,
             found: Vec::new(),
             out: Vec::new(),
@@ -66,6 +71,11 @@ impl Stream {
             }
             self.start = 0;
         }
+        if self.masked {
+            self.buffer[self.end..self.used].fill(0);
+            self.used = self.end;
+            self.masked = false;
+        }
         let needed = self.end + ROOM;
         if needed > self.buffer.len() {
             // A plain vector would leave what it held in freed memory.
@@ -79,6 +89,7 @@ impl Stream {
     /// Takes the first `read` bytes of [`Self::space`]; returns what can be passed on now.
     pub fn filled(&mut self, read: usize) -> &[u8] {
         self.end += read;
+        self.used = self.used.max(self.end);
         self.advance(false)
     }
 
@@ -136,6 +147,7 @@ impl Stream {
             copied = end;
         });
         self.start = settled;
+        self.masked |= changed;
         found.retain(|one| one.start >= settled);
         self.shown = copied.saturating_sub(settled);
         let rest = buffer.get(copied..settled).unwrap_or_default();
