@@ -19,6 +19,7 @@ use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Parser, Subcommand};
+use nix::sys::signal::SigSet;
 
 use crate::environment::{self, Credential};
 use crate::error::{DISTINCT, Error, USAGE};
@@ -152,6 +153,8 @@ fn usage(error: &clap::Error) -> ExitCode {
 fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        // A signal that another thread takes wakes nobody who waits for it here.
+        .on_thread_start(|| SigSet::all().thread_block().unwrap_or_default())
         .build()
         .map_err(|error| Error::Setup(format!("async runtime: {error}")))?;
     let result = runtime.block_on(future);

@@ -1,5 +1,6 @@
 //! Signals to the runner: passed on, and an order to end is always obeyed.
 
+use std::fs::{self, File};
 use std::io::Read;
 use std::net::TcpListener;
 use std::process::Stdio;
@@ -37,7 +38,7 @@ fn an_order_to_end_reaches_the_whole_group() {
         until_written(&log, "ready");
         going.signal(signal);
         going.end().fails(7);
-        let log = std::fs::read_to_string(log).unwrap();
+        let log = fs::read_to_string(log).unwrap();
         assert_eq!(log, "ready\nchild\nleader\n", "{signal}");
         let by = signal.as_str();
         let expected = json!({
@@ -146,7 +147,7 @@ fn other_signals_are_passed_on_as_they_are() {
         until_written(&log, word);
     }
     going.end().fails(4);
-    assert_eq!(std::fs::read_to_string(log).unwrap(), "ready\nusr1\nusr2\nwinch\n");
+    assert_eq!(fs::read_to_string(log).unwrap(), "ready\nusr1\nusr2\nwinch\n");
     assert_eq!(report(&sandbox)["outcome"], json!({"kind": "failed", "job_exit_code": 4}));
 }
 
@@ -183,7 +184,7 @@ fn an_order_during_the_pull_from_an_address_ends_the_run() {
 /// Whether `/proc/PID/status` says that the runner catches `signal`.
 fn catches(going: &Going, signal: Signal) -> bool {
     let Some(inner) = inner(going.pid()) else { return false };
-    let status = std::fs::read_to_string(format!("/proc/{inner}/status")).unwrap();
+    let status = fs::read_to_string(format!("/proc/{inner}/status")).unwrap();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
     u64::from_str_radix(mask.trim(), 16).unwrap() & (1 << (signal as u64 - 1)) != 0
 }
@@ -220,7 +221,7 @@ fn an_order_during_the_pull_from_a_pipe_ends_the_run() {
 #[test]
 fn a_descriptor_through_standard_input_is_run() {
     let sandbox = sandbox();
-    let job = std::fs::read(sandbox.job(script("printf %s \"$API_KEY\""))).unwrap();
+    let job = fs::read(sandbox.job(script("printf %s \"$API_KEY\""))).unwrap();
     assert_eq!(sandbox.run_with(["run", "-"], job).success().stdout, "value-1");
 }
 
@@ -238,4 +239,34 @@ fn secrets_can_be_added_while_a_job_runs() {
     let mut command = run_command(&sandbox, script("printf %s \"$ANOTHER\""), &[]);
     command.stdin(Stdio::null());
     assert_eq!(end(command).success().stdout, "value-2");
+}
+
+/// A signal that another thread took would wake nobody who waits for it.
+#[test]
+fn signals_are_for_the_main_thread() {
+    let sandbox = sandbox();
+    let text = "echo ready; while ! test -e go; do sleep 0.01; done";
+    // A thread reads the descriptor, and stays for a while; another passes the output on.
+    let job = File::open(sandbox.job(script(text))).unwrap();
+    let mut command = sandbox.command(["run", "-"]);
+    command.stdin(job);
+    let going = Going::spawn(command);
+    let others = || {
+        let Some(inner) = inner(going.pid()) else { return Vec::new() };
+        let Ok(threads) = fs::read_dir(format!("/proc/{inner}/task")) else { return Vec::new() };
+        let threads = threads.flatten().filter(|thread| *thread.file_name() != *inner.to_string());
+        let status = threads.map(|thread| fs::read_to_string(thread.path().join("status")));
+        status.flatten().collect::<Vec<String>>()
+    };
+    until("both threads are there", || others().len() == 2);
+    for status in others() {
+        let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:")).unwrap().trim();
+        let blocked = u64::from_str_radix(blocked, 16).unwrap();
+        for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGTSTP, Signal::SIGCONT] {
+            let bit = 1 << (signal as i32 - 1);
+            assert_eq!(blocked & bit, bit, "{signal} may reach another thread: {status}");
+        }
+    }
+    sandbox.write("go", "");
+    going.end().success();
 }
