@@ -4,12 +4,12 @@
 //! up for nothing else; what it is told, the inner process is told; it ends after the inner process.
 
 use nix::errno::Errno;
-use nix::sys::signal::{SigSet, Signal, kill, raise};
-use nix::unistd::Pid;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, raise};
+use nix::unistd::{Pid, getpid};
 
 use super::terminal::Keeper;
 use crate::sys::terminal::Pair;
-use crate::sys::tree::{Exit, hear_of_children, is_ignored, reap_any};
+use crate::sys::tree::{Exit, hear_of_children, is_ignored, is_pending, reap_any};
 
 /// Signals that are passed on. They are blocked before the inner process is made, so that none is
 /// lost before it listens: one that came while it is blocked waits.
@@ -24,6 +24,9 @@ pub const PASSED_ON: [Signal; 9] = [
     Signal::SIGTSTP,
     Signal::SIGCONT,
 ];
+
+/// The first process of a PID namespace.
+const FIRST: Pid = Pid::from_raw(1);
 
 /// How the inner process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,14 +91,28 @@ pub fn guard(
                 told.push(signal);
                 pass_on(inner, signal);
                 let stops_after_job = keeper.as_ref().is_some_and(Keeper::is_running);
-                if signal == Signal::SIGTSTP && !stops_after_job {
-                    // The job stops, and whoever pressed Ctrl-Z gets the terminal back.
-                    raise(Signal::SIGSTOP)?;
+                // The job stops, and whoever pressed Ctrl-Z gets the terminal back. Without a shell
+                // that could continue the runner, the kernel doesn't stop it: the job goes on. But
+                // who sends this to the first process of a container, which can't be stopped, means
+                // the job.
+                let stops = signal == Signal::SIGTSTP && !stops_after_job;
+                if stops && !stop(signal)? && getpid() != FIRST {
+                    told.push(Signal::SIGCONT);
+                    pass_on(inner, Signal::SIGCONT);
                 }
             }
             Err(errno) => return Err(errno),
         }
     }
+}
+
+/// Stops the calling process by `signal`, which is blocked, as SIGCONT is. Says whether that stopped
+/// it: not if its process group is an orphan, nor if it is the first of a PID namespace.
+pub(super) fn stop(signal: Signal) -> Result<bool, Errno> {
+    raise(signal)?;
+    SigSet::from_iter([signal]).thread_swap_mask(SigmaskHow::SIG_UNBLOCK)?.thread_set_mask()?;
+    // What continued it waits.
+    Ok(is_pending(Signal::SIGCONT))
 }
 
 /// It isn't reaped yet, so the number is still its own.

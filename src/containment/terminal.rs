@@ -8,12 +8,12 @@ use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, raise};
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use zeroize::{Zeroize, Zeroizing};
 
+use super::guard::stop;
 use crate::sys::terminal::{Answer, Pair, Standing, Word};
-use crate::sys::tree::is_pending;
 
 /// What the outer process does besides waiting for signals.
 #[derive(Debug)]
@@ -147,12 +147,8 @@ impl<'a> Keeper<'a> {
         if self.is_running() {
             self.state = State::Background;
         }
-        let own = SigSet::from_iter([signal]);
         // An orphan isn't stopped by a terminal's signals: nobody would continue it.
-        let stopped = raise(signal)
-            .and_then(|()| own.thread_swap_mask(SigmaskHow::SIG_UNBLOCK))
-            .and_then(|before| before.thread_set_mask());
-        stopped.is_ok() && is_pending(Signal::SIGCONT)
+        stop(signal).unwrap_or(false)
     }
 
     /// Goes on, with the terminal if it may be had.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 
 use nix::sys::signal::{Signal, kill, killpg};
@@ -116,7 +117,12 @@ fn a_stopped_job_is_continued_and_can_be_ended() {
     everywhere(|who, sandbox, level| {
         let script = "trap 'exit 7' TERM; while :; do echo x >> beat; sleep 0.01; done";
         let members = json!({"command": ["sh", "-c", script], "grace_s": 3600});
-        let going = start(sandbox, who, level, members);
+        // As a shell starts it: in a group of its own, which is no orphan, for the parent is in
+        // another one of the session.
+        let options = ["--containment", level];
+        let mut command = run_command(sandbox, &[&who.words()], &options, members);
+        command.process_group(0);
+        let going = Going::spawn(command);
         let beat = sandbox.path("beat");
         until_written(&beat, "x");
         let outer = going.pid();
@@ -134,6 +140,27 @@ fn a_stopped_job_is_continued_and_can_be_ended() {
         going.signal(Signal::SIGTERM);
         going.end().fails(7);
         assert_eq!(report(sandbox)["outcome"]["by"], "SIGTERM", "{who:?}, {level}");
+    });
+}
+
+/// Nobody could continue a runner that no shell has started. Then the job goes on as well.
+#[test]
+fn an_orphan_is_not_stopped() {
+    everywhere(|who, sandbox, level| {
+        let script = "trap 'echo > continued' CONT; trap 'exit 7' TERM
+            echo > ready; while :; do sleep 0.01; done";
+        let members = json!({"command": ["sh", "-c", script], "grace_s": 3600});
+        let words = [&["setsid"][..], &who.words()].concat();
+        let options = ["--containment", level];
+        let going = Going::spawn(run_command(sandbox, &[&words], &options, members));
+        until_written(&sandbox.path("ready"), "\n");
+        going.signal(Signal::SIGTSTP);
+        until("the job is continued", || {
+            assert_ne!(state(going.pid()), Some('T'), "{who:?}, {level}: it is stopped for ever");
+            sandbox.path("continued").exists()
+        });
+        going.signal(Signal::SIGTERM);
+        going.end().fails(7);
     });
 }
 
