@@ -117,8 +117,7 @@ fn no_canary(path: &Path) {
 /// What was there before is still there, and given.
 #[track_caller]
 fn nothing_is_lost(sandbox: &Sandbox) {
-    let ended = sandbox.shell("printf %s \"$KEPT\"").success();
-    assert_eq!(ended.stdout, KEPT);
+    assert_eq!(sandbox.printed("printf %s \"$KEPT\""), KEPT);
 }
 
 /// Puts other content into a file, which keeps its permissions.

@@ -30,8 +30,12 @@ use crate::support::{Ended, Sandbox, end};
 /// All levels, the strongest first.
 pub(crate) const LEVELS: [&str; 3] = ["namespace", "namespace-shared-proc", "process"];
 
-/// The value of the secret that every job gets.
+/// The value of the variable that every job gets. Where masking isn't the point, it is not masked:
+/// jobs show that they have it.
 const VALUE: &str = "canary-contained";
+
+/// The password of the service that every job gets.
+const PASSWORD: &str = "canary-of-a-service";
 
 /// The account of an ordinary user.
 const NOBODY: u32 = 65_534;
@@ -59,11 +63,20 @@ impl Who {
         if self == Self::Ordinary && is_root() { AS_NOBODY.into() } else { Vec::new() }
     }
 
-    /// A sandbox with a secret and a service, which is theirs.
+    /// A sandbox with a secret and a service, which is theirs. The secret isn't masked.
     pub(crate) fn sandbox(self) -> Sandbox {
+        self.sandbox_with(Sandbox::add)
+    }
+
+    /// The same, with a secret that is masked.
+    fn masked_sandbox(self) -> Sandbox {
+        self.sandbox_with(Sandbox::add_sensitive)
+    }
+
+    fn sandbox_with(self, add: fn(&Sandbox, &str, &str, &str)) -> Sandbox {
         let sandbox = Sandbox::new();
-        sandbox.add("-P survey", "API_KEY", VALUE);
-        sandbox.add_service("-P survey", "ninja", "ada", VALUE);
+        add(&sandbox, "-P survey", "API_KEY", VALUE);
+        sandbox.add_service("-P survey", "ninja", "ada", PASSWORD);
         self.own(sandbox.home());
         self.own(sandbox.memory());
         sandbox
@@ -170,13 +183,21 @@ fn containment(sandbox: &Sandbox) -> (String, String) {
 fn refused(sandbox: &Sandbox, ended: Ended, code: i32, kind: &str, message: &str) {
     let ended = ended.error(code, kind, message);
     assert!(!ended.stdout.contains("started"), "the job was started");
-    assert!(!ended.stderr.contains(VALUE), "{}", ended.stderr);
+    no_value(&ended);
     let report = report(sandbox);
     assert_eq!(report["outcome"]["kind"], "not_started", "{report:#}");
     assert_eq!(report["outcome"]["reason"], kind, "{report:#}");
     assert_eq!(report["exit_code"], code, "{report:#}");
     assert_eq!(report["job"]["id"], "job-1", "{report:#}");
     std::fs::remove_file(sandbox.path("report.json")).unwrap();
+}
+
+/// The runner says no value, masked or not.
+#[track_caller]
+fn no_value(ended: &Ended) {
+    for value in [VALUE, PASSWORD] {
+        assert!(!ended.stderr.contains(value), "{}", ended.stderr);
+    }
 }
 
 /// The directory of the store, as text for a shell.

@@ -21,7 +21,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value as Json, json};
 
-use crate::support::{Ended, Sandbox, end, finish, until};
+use crate::support::{Ended, Sandbox, end, finish_here, until};
 
 /// A `run` of a descriptor with these members, a report to `report.json`, and more options.
 fn run_command(sandbox: &Sandbox, members: Json, options: &[&str]) -> Command {
@@ -82,13 +82,19 @@ impl Going {
         let started = Instant::now();
         while self.0.try_wait().unwrap().is_none() {
             if started.elapsed() > HANG {
-                self.0.kill().unwrap();
-                self.0.wait().unwrap();
                 panic!("the run does not end");
             }
             std::thread::park_timeout(Duration::from_millis(2));
         }
-        finish(self.0)
+        finish_here(&mut self.0)
+    }
+}
+
+impl Drop for Going {
+    /// A test that fails leaves no run behind. What has been waited for gets no signal.
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
     }
 }
 

@@ -84,8 +84,8 @@ fn the_longest_variable_arrives_and_one_byte_more_is_refused() {
     let ended = add(&sandbox, "LONG", format!("{value}x"));
     complained(ended, 65, "variable_refused", &["`LONG` is too long"]);
     add(&sandbox, "LONG", &value).success();
-    let ended = sandbox.shell("printf '%s ' \"${#LONG}\"; printf %s \"$LONG\" | tail -c 4");
-    assert_eq!(ended.success().stdout, "131066 xEND");
+    let written = sandbox.printed("printf '%s ' \"${#LONG}\"; printf %s \"$LONG\" | tail -c 4");
+    assert_eq!(written, "131066 xEND");
 }
 
 /// A worker's container often runs under an id that no file of accounts knows.
@@ -97,8 +97,7 @@ fn a_user_without_an_account_adds_secrets_under_its_id() {
     silent(&unprivileged(&sandbox, &add).success());
     let listed = list(&sandbox);
     assert!(listed.contains(&format!("\"created_by\": \"uid {STRANGER}\"")), "{listed}");
-    let ended = sandbox.shell("printf %s \"$NEW\"").success();
-    assert_eq!(ended.stdout, format!("{CANARY}-stranger"));
+    assert_eq!(sandbox.printed("printf %s \"$NEW\""), format!("{CANARY}-stranger"));
 }
 
 #[test]
@@ -137,7 +136,7 @@ fn a_second_secret_of_a_name_needs_replace() {
     let other = format!("{KEPT}-2");
     let arguments = ["secret", "add", "KEPT", "-P", "survey", "--replace"];
     silent(&sandbox.run_with(arguments, &other).success());
-    assert_eq!(sandbox.shell("printf %s \"$KEPT\"").success().stdout, other);
+    assert_eq!(sandbox.printed("printf %s \"$KEPT\""), other);
 }
 
 /// argv is public already; a log of the error need not be as well.

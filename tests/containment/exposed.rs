@@ -11,7 +11,8 @@ use crate::support::{Sandbox, end};
 /// Another store with the secret, at this path.
 fn store(sandbox: &Sandbox, who: Who, path: &str) {
     let value = sandbox.write("value", VALUE);
-    let arguments = ["--store", path, "secret", "add", "API_KEY", "-P", "survey"];
+    let words = "secret add API_KEY --not-sensitive -P survey".split(' ');
+    let arguments: Vec<&str> = ["--store", path].into_iter().chain(words).collect();
     let mut command = below(sandbox, &[&who.words()], &arguments);
     command.stdin(std::fs::File::open(value).unwrap());
     end(command).success();

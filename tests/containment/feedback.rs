@@ -24,7 +24,7 @@ fn members(sandbox: &Sandbox, script: &str) -> Json {
 
 /// A sandbox with a directory for the feedback.
 fn sandbox(who: Who) -> Sandbox {
-    let sandbox = who.sandbox();
+    let sandbox = who.masked_sandbox();
     fs::create_dir(sandbox.path("out")).unwrap();
     who.own(&sandbox.path("out"));
     sandbox

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use nix::sys::signal::{Signal, kill};
 use serde_json::json;
 
-use super::{LEVELS, VALUE, Who, report, run, run_command};
+use super::{LEVELS, Who, no_value, report, run, run_command};
 use crate::running::{Going, until_written};
 use crate::support::http::{Answer, Server};
 use crate::support::{Ended, Sandbox, inner, schema, until};
@@ -44,7 +44,7 @@ fn processes() -> usize {
 fn nothing_is_left(sandbox: &Sandbox, ended: &Ended) {
     until("no process is left", || processes() == 0);
     assert_eq!(sandbox.left_behind(), Vec::<std::path::PathBuf>::new());
-    assert!(!ended.stderr.contains(VALUE), "{}", ended.stderr);
+    no_value(ended);
 }
 
 #[test]
@@ -154,14 +154,13 @@ fn an_outer_process_that_is_killed_takes_the_job_along() {
 fn the_next_start_wipes_what_two_killed_processes_left() {
     for who in Who::all() {
         let sandbox = who.sandbox();
-        let going = start(&sandbox, who, &["--containment", "process"]);
+        let mut going = start(&sandbox, who, &["--containment", "process"]);
         let runner = inner(going.pid()).unwrap();
         // It can't wipe any more.
         going.signal(Signal::SIGSTOP);
         kill(runner, Signal::SIGKILL).unwrap();
         going.signal(Signal::SIGKILL);
-        let mut child = going.0;
-        child.wait().unwrap();
+        going.0.wait().unwrap();
         assert_eq!(sandbox.left_behind().len(), 1);
         until("the leader is gone", || processes() == 1);
         let ended = run(&sandbox, &[&who.words()], &[], "true").success();

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use super::stepper::Stepper;
 use crate::support::Sandbox;
 
-/// What a job is asked to show.
-const SHOW: &str = "printf %s \"A=$A B=$B C=$C\"";
+/// What a job is asked to show, where nothing is masked.
+const SHOW: &str = "printf %s \"A=$A B=$B C=$C\" >shown";
 
 /// What is shown where there is no store yet.
 const NO_STORE: &str = "no store";
@@ -63,7 +63,11 @@ fn shown(sandbox: &Sandbox) -> String {
     if ended.code == 78 && ended.stderr.contains("error[store_missing]") {
         return NO_STORE.into();
     }
-    ended.success().stdout
+    ended.success();
+    let shown = sandbox.path("shown");
+    let text = fs::read_to_string(&shown).unwrap();
+    fs::remove_file(shown).unwrap();
+    text
 }
 
 /// Kills the command in each state that it leaves on the disk; the store is whole every time.

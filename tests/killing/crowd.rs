@@ -16,10 +16,10 @@ use crate::support::{Sandbox, end, until};
 
 const RUNS: usize = 50;
 
-/// Shows its values, waits at the gate, and shows them again.
+/// Shows its values in a file, waits at the gate, and shows them again, on its output too.
 const JOB: &str = r#"
     show() { echo "$CANARY"; cat "$PGSERVICEFILE"; }
-    show; : > "stands-$1"; read -r go < gate; show
+    show > "first-$1"; : > "stands-$1"; read -r go < gate; show > "second-$1"; show
 "#;
 
 struct One {
@@ -33,7 +33,7 @@ impl One {
         let one =
             Self { project: format!("p{n}"), variable: Canary::new(), password: Canary::new() };
         let place = format!("-P {}", one.project);
-        sandbox.add(&place, "CANARY", &one.variable.0);
+        sandbox.add_sensitive(&place, "CANARY", &one.variable.0);
         sandbox.add_service(&place, "kill", "ada", &one.password.0);
         one
     }
@@ -68,15 +68,22 @@ fn all_at_once(level: Level) {
 
     for (one, going) in crowd.iter().zip(going) {
         let ended = going.finish().unwrap().success();
-        let (first, second) = ended.stdout.split_at(ended.stdout.len() / 2);
+        let [first, second] = ["first", "second"].map(|when| {
+            let path = sandbox.path(&format!("{when}-{}", one.project));
+            let text = fs::read_to_string(&path).unwrap();
+            fs::remove_file(path).unwrap();
+            text
+        });
         assert_eq!(first, second, "{}: not the same after a sweep", one.project);
         assert!(first.contains(&one.variable.0) && first.contains(&one.password.0), "{first}");
         let seen: BTreeSet<&str> = canaries
             .iter()
             .map(|canary| canary.0.as_str())
-            .filter(|canary| ended.stdout.contains(canary))
+            .filter(|canary| first.contains(canary))
             .collect();
         assert_eq!(seen.len(), 2, "{} sees what is another's: {seen:?}", one.project);
+        let masked = first.replace(&one.variable.0, "***").replace(&one.password.0, "***");
+        assert_eq!(ended.stdout, masked, "{}", one.project);
     }
     swept.success();
     let marks = Marks::new([sandbox.home().to_owned(), sandbox.memory().to_owned()]);

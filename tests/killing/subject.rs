@@ -44,7 +44,9 @@ pub(super) struct Subject {
 /// A run that goes on.
 pub(super) struct Going {
     child: Child,
-    output: [JoinHandle<String>; 2],
+    output: Vec<JoinHandle<String>>,
+    /// Whether a tracer reaps it.
+    traced: bool,
     /// Known when the tracer has reaped it.
     code: Option<i32>,
 }
@@ -185,6 +187,7 @@ impl Subject {
         shell.current_dir(command.get_current_dir().unwrap());
         shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut going = Going::start(shell);
+        going.traced = true;
         let mut stdin = going.child.stdin.take().unwrap();
         let (pid, program) = (going.pid(), self.ground.program());
         self.mark([pid]);
@@ -298,8 +301,8 @@ impl Going {
             })
         }
         let mut child = command.spawn().unwrap();
-        let output = [drain(child.stdout.take().unwrap()), drain(child.stderr.take().unwrap())];
-        Self { child, output, code: None }
+        let output = vec![drain(child.stdout.take().unwrap()), drain(child.stderr.take().unwrap())];
+        Self { child, output, traced: false, code: None }
     }
 
     pub(super) fn pid(&self) -> Pid {
@@ -324,8 +327,21 @@ impl Going {
             let status = self.child.wait().unwrap();
             status.code().unwrap_or_else(|| 128 + status.signal().unwrap())
         });
-        let [stdout, stderr] = self.output.map(|thread| thread.join().unwrap());
+        let mut texts = self.output.drain(..).map(|thread| thread.join().unwrap());
+        let (stdout, stderr) = (texts.next().unwrap(), texts.next().unwrap());
+        drop(texts);
         Ok(Ended { code, stdout, stderr })
+    }
+}
+
+impl Drop for Going {
+    /// A test that fails leaves no run behind. Whom a tracer reaps may be a stranger by now; its
+    /// subject ends what is left.
+    fn drop(&mut self) {
+        if !self.traced {
+            drop(self.child.kill());
+            drop(self.child.wait());
+        }
     }
 }
 

@@ -239,7 +239,7 @@ struct Holder {
 impl Holder {
     fn start(sandbox: &Sandbox, then: &str) -> Self {
         let text = format!(
-            "import os, socket, sys
+            "import os, socket, sys, time
 listener = socket.socket(socket.AF_UNIX)
 listener.bind('holder')
 listener.listen()
@@ -268,7 +268,7 @@ impl Drop for Holder {
 #[test]
 fn a_stranger_that_holds_the_stream_keeps_no_run() {
     for level in ["namespace", "process"] {
-        for then in ["pass", "while True: os.write(held, b'x' * 1000)"] {
+        for then in ["pass", "while True: os.write(held, b'x' * 1000); time.sleep(0.001)"] {
             let sandbox = sandbox();
             let holder = Holder::start(&sandbox, then);
             let text = "import os, socket, time
@@ -280,14 +280,14 @@ while not os.path.exists('held'):
     time.sleep(0.01)
 os.write(1, b'after')";
             let options = ["--containment", level];
-            let going = Going::spawn(run_command(&sandbox, python(text), &options));
+            let mut going = Going::spawn(run_command(&sandbox, python(text), &options));
             let ended = if then == "pass" {
                 let ended = going.end().success();
                 assert_eq!(ended.stdout, "beforeafter", "{level}");
                 ended
             } else {
                 // What it writes has to be read.
-                crate::support::finish(going.0).success()
+                crate::support::finish_here(&mut going.0).success()
             };
             assert!(ended.stdout.starts_with("before"), "{level}");
             assert!(ended.stdout.contains("after"), "{level}");

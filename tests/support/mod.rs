@@ -217,6 +217,11 @@ pub(crate) fn end(mut command: Command) -> Ended {
 
 /// Waits for a child, reading its output meanwhile.
 pub(crate) fn finish(mut child: Child) -> Ended {
+    finish_here(&mut child)
+}
+
+/// The same for a child that somebody else holds.
+pub(crate) fn finish_here(child: &mut Child) -> Ended {
     let mut stderr = child.stderr.take();
     let errors = std::thread::spawn(move || {
         let mut text = Vec::new();
