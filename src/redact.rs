@@ -98,7 +98,7 @@ impl Masker {
         }
         let mut out = Vec::with_capacity(text.len());
         let mut copied = 0;
-        stretches(&mut found, |stretch| {
+        stretches(&mut found, 0, |stretch| {
             out.extend_from_slice(&text.as_bytes()[copied..stretch[0].start]);
             out.extend_from_slice(MASK.as_bytes());
             copied = stretch[stretch.len() - 1].end;

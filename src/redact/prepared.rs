@@ -75,18 +75,21 @@ impl Prepared {
 }
 
 /// Puts occurrences in order, leaves out those inside another one, and calls `take` with each
-/// stretch in which they overlap, and with those that it is made of.
-pub(super) fn stretches(found: &mut Vec<Occurrence>, mut take: impl FnMut(&[Occurrence])) {
+/// stretch in which they overlap, and with those that it is made of. All before `masked` is
+/// masked already; the first stretch may begin there.
+pub(super) fn stretches(
+    found: &mut Vec<Occurrence>,
+    masked: usize,
+    mut take: impl FnMut(&[Occurrence]),
+) {
     // The longest of those that begin together first.
     found.sort_unstable_by_key(|one| (one.start, std::cmp::Reverse(one.end), one.name));
     found.dedup();
-    let mut last: Option<Occurrence> = None;
+    let mut last = (usize::MAX, masked);
     found.retain(|one| {
-        let inside = last.is_some_and(|last| {
-            one.end <= last.end && (one.start, one.end) != (last.start, last.end)
-        });
+        let inside = one.end <= last.1 && (one.start, one.end) != last;
         if !inside {
-            last = Some(*one);
+            last = (one.start, one.end);
         }
         !inside
     });

@@ -18,7 +18,8 @@ const ROOM: usize = 128 * 1024;
 /// One stream on its way through.
 pub struct Stream {
     masker: Arc<Masker>,
-    /// `start..end` has come and is not passed on, but for the first `shown` bytes of it.
+    /// `start..end` has come and is to be searched; the first `shown` bytes of it are passed on, or
+    /// masked.
     buffer: Zeroizing<Vec<u8>>,
     start: usize,
     end: usize,
@@ -26,9 +27,8 @@ pub struct Stream {
     /// Up to here there may be a value in `buffer`, once one was masked.
     used: usize,
     masked: bool,
-    /// From here on it may be searched again.
-    open: usize,
-    /// What is known of `start..open`.
+    /// Where the last stretch ends that was masked: what begins before that is masked with it.
+    covered: usize,
     found: Vec<Occurrence>,
     out: Vec<u8>,
     /// How often each name was hit.
@@ -52,7 +52,7 @@ impl Stream {
             shown: 0,
             used: 0,
             masked: false,
-            open: 0,
+            covered: 0,
             found: Vec::new(),
             out: Vec::new(),
             hits,
@@ -64,11 +64,7 @@ impl Stream {
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
-            self.open -= self.start;
-            for one in &mut self.found {
-                one.start -= self.start;
-                one.end -= self.start;
-            }
+            self.covered = self.covered.saturating_sub(self.start);
             self.start = 0;
         }
         if self.masked {
@@ -103,16 +99,19 @@ impl Stream {
         self.end - self.start - self.shown
     }
 
+    /// Whether [`Self::release`] would give something out.
+    pub fn releases(&self, most: usize) -> bool {
+        self.shown == 0 && (1..=most).contains(&self.held())
+    }
+
     /// Gives out what is held back, if it is not more than `most` bytes; the value that may have
     /// begun there is masked from the next byte on. For a person who types and waits for the echo.
     pub fn release(&mut self, most: usize) -> &[u8] {
-        let begun = self.end - self.start;
-        let from = self.start + self.shown;
-        if begun > most {
+        if !self.releases(most) {
             return &[];
         }
-        self.shown = begun;
-        &self.buffer[from..self.end]
+        self.shown = self.end - self.start;
+        &self.buffer[self.start..self.end]
     }
 
     /// How often a value was masked, by its name; without those that were not.
@@ -122,35 +121,33 @@ impl Stream {
     }
 
     fn advance(&mut self, whole: bool) -> &[u8] {
-        let Self { masker, buffer, found, out, hits, .. } = self;
+        let Self { masker, buffer, found, out, hits, covered, .. } = self;
         let from = self.start;
-        self.open = masker.search(&buffer[..self.end], self.open, whole, found);
+        let open = masker.search(&buffer[..self.end], from, whole, found);
         // What begins where more may come is found again.
-        found.retain(|one| one.start < self.open);
-        // What is masked together is passed on together.
-        let mut settled = self.open;
+        found.retain(|one| one.start < open);
         let mut changed = false;
         let mut copied = from + self.shown;
         out.clear();
-        stretches(found, |stretch| {
-            let (start, end) = (stretch[0].start, stretch[stretch.len() - 1].end);
-            if end > self.open {
-                settled = settled.min(start);
-                return;
-            }
+        let before = *covered;
+        stretches(found, before, |stretch| {
             for one in stretch {
                 hits[one.name as usize] += 1;
             }
             changed = true;
-            out.extend_from_slice(buffer.get(copied..start).unwrap_or_default());
-            out.extend_from_slice(MASK.as_bytes());
-            copied = end;
+            // A stretch may have no end: its mask is out when it begins.
+            if before <= stretch[0].start {
+                out.extend_from_slice(buffer.get(copied..stretch[0].start).unwrap_or_default());
+                out.extend_from_slice(MASK.as_bytes());
+            }
+            *covered = stretch[stretch.len() - 1].end;
+            copied = *covered;
         });
-        self.start = settled;
+        found.clear();
+        self.start = open;
         self.masked |= changed;
-        found.retain(|one| one.start >= settled);
-        self.shown = copied.saturating_sub(settled);
-        let rest = buffer.get(copied..settled).unwrap_or_default();
+        self.shown = copied.saturating_sub(open);
+        let rest = buffer.get(copied..open).unwrap_or_default();
         if changed {
             out.extend_from_slice(rest);
             out

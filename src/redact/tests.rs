@@ -187,3 +187,34 @@ fn what_is_held_back_has_an_end() {
     }
     assert!(most < 16 * 40 + 1024 + 64, "{most}");
 }
+
+/// Occurrences that overlap without end are masked at once, as one.
+#[test]
+fn a_stretch_without_end_is_not_held_back() {
+    let masker = masker(&[("s", "abab1abab1")]);
+    let mut stream = masker.stream();
+    let mut out = Vec::new();
+    for _ in 0..20_000 {
+        stream.space()[..5].copy_from_slice(b"abab1");
+        out.extend_from_slice(stream.filled(5));
+        assert!(stream.space().len() < 200_000);
+    }
+    stream.space()[0] = b'.';
+    out.extend_from_slice(stream.filled(1));
+    assert_eq!(String::from_utf8_lossy(&out), "***.");
+    assert_eq!(stream.hits()["s"], 19_999);
+}
+
+/// Who waits to give out an echo must not wait for what is never given out.
+#[test]
+fn what_is_not_released_is_not_waited_for() {
+    let masker = masker(&[("s", "hunter2x")]);
+    let mut stream = masker.stream();
+    for (key, before) in [("h", true), ("u", false), (" ", false), ("h", true)] {
+        stream.space()[..1].copy_from_slice(key.as_bytes());
+        stream.filled(1);
+        assert_eq!(stream.releases(1), before, "{key}");
+        assert_eq!(stream.release(1).is_empty(), !before, "{key}");
+        assert!(!stream.releases(1), "{key}");
+    }
+}
