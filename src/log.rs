@@ -1,16 +1,19 @@
 //! What the program says of itself on standard error, line by line.
 //!
 //! Invariants: one event is one line, written at once; JSON, or text on a terminal; while the
-//! values of a run are known, none of them is in a line; a line that can't be written is lost, for
-//! to tell of that in the same place would not end.
+//! values of a run are known, none of them is in a line; a line that can't be written, or that nobody
+//! reads, is lost, for to tell of that in the same place would not end.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use anstyle::{AnsiColor, Style};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::Value as Json;
@@ -292,13 +295,39 @@ fn text(level: Level, target: &str, message: &str, fields: &[(&str, Json)]) -> S
 
 /// Colours vanish where they aren't wanted.
 fn write_text(line: &str) {
+    if !takes_a_line() {
+        return;
+    }
     let mut err = anstream::AutoStream::auto(io::stderr().lock());
     err.write_all(line.as_bytes()).unwrap_or_default();
 }
 
 fn write(line: &str) {
+    if !takes_a_line() {
+        return;
+    }
     io::stderr().lock().write_all(line.as_bytes()).unwrap_or_default();
 }
+
+/// Whether standard error takes a line. Nobody may read it, and the job may have filled it: a runner
+/// that waits there for ever would hear of no order to end.
+fn takes_a_line() -> bool {
+    static HELD_UP: AtomicBool = AtomicBool::new(false);
+    // It is waited for once, not for each line.
+    let mut limit = if HELD_UP.load(Relaxed) { PollTimeout::ZERO } else { PATIENCE.into() };
+    let taken = loop {
+        match poll(&mut [PollFd::new(rustix::stdio::stderr(), PollFlags::POLLOUT)], limit) {
+            // The signal may be that order.
+            Err(Errno::EINTR) => limit = PollTimeout::ZERO,
+            polled => break polled != Ok(0),
+        }
+    };
+    HELD_UP.store(!taken, Relaxed);
+    taken
+}
+
+/// So long a line waits for a slow reader, in milliseconds.
+const PATIENCE: u16 = 2_000;
 
 #[cfg(test)]
 mod tests {
