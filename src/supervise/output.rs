@@ -413,7 +413,7 @@ impl Pump {
     /// Waits for more, the job's end, or the reader's.
     fn wait(&mut self, whole: &mut bool) -> Next {
         let watches = self.way == Way::Pipe;
-        let echo = !watches && self.stream.held() == 1;
+        let echo = !watches && self.stream.releases(1);
         let to = self.target.descriptor();
         let mut events = [
             PollFd::new(self.from.as_fd(), PollFlags::POLLIN),
@@ -427,8 +427,9 @@ impl Pump {
         if flags(1).is_some_and(|flags| !flags.is_empty()) {
             self.left = Some(CAPACITY);
         }
-        // No reader is left. A job that writes nothing more would notice nothing; this one will.
-        if flags(2).is_some_and(|flags| flags.contains(PollFlags::POLLERR)) {
+        // No reader is left: an error of a pipe, a hang-up of a socket. A job that writes nothing
+        // more would notice nothing; this one will.
+        if flags(2).is_some_and(|flags| !flags.is_empty()) {
             return Next::Broken;
         }
         if echo && came == Ok(0) {

@@ -2,6 +2,8 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -213,6 +215,26 @@ fn a_reader_that_goes_ends_a_job_that_writes() {
     }
 }
 
+/// A socket hangs up where a pipe has an error. The job that writes nothing more can notice it.
+#[test]
+fn a_reader_at_a_socket_that_goes_is_noticed() {
+    let sandbox = sandbox();
+    let text = "import os, select
+os.write(1, b'y')
+gone = select.poll()
+gone.register(1, 0)
+print(gone.poll(30_000) != [], file=open('noticed', 'w'))";
+    let (mut reader, writer) = UnixStream::pair().unwrap();
+    let mut command = run_command(&sandbox, python(text), &[]);
+    command.stdout(OwnedFd::from(writer));
+    let going = Going::spawn(command);
+    reader.read_exact(&mut [0]).unwrap();
+    drop(reader);
+    going.end().success();
+    assert_eq!(fs::read_to_string(sandbox.path("noticed")).unwrap(), "True\n");
+    assert_eq!(report(&sandbox)["output"]["stdout"]["whole"], false);
+}
+
 /// A full disk: what is lost of a result must be noticed, what is lost of a log stops no job.
 #[test]
 fn what_cannot_be_written_is_told() {
@@ -350,6 +372,24 @@ fn an_order_ends_the_wait_for_a_reader() {
         }
         assert_eq!(report["output"]["stdout"]["whole"], false, "{level}: {report:#}");
         assert_eq!(report["wipe"]["verified"], true, "{level}: {report:#}");
+    }
+}
+
+/// What the runner has to say of that goes the same way.
+#[test]
+fn an_order_ends_a_run_whose_log_nobody_reads() {
+    for level in ["namespace", "process"] {
+        let sandbox = sandbox();
+        let text = UNREAD.replace("(1,", "(2,").replace("[1],", "[2],");
+        let mut command = run_command(&sandbox, python(&text), &["--containment", level]);
+        command.stdout(Stdio::null());
+        let going = Going::spawn(command);
+        until("the job has run", || sandbox.path("count").exists());
+        going.signal(Signal::SIGTERM);
+        // Nothing is read before it has ended.
+        going.end();
+        let stderr = &report(&sandbox)["output"]["stderr"];
+        assert_eq!(stderr["whole"], false, "{level}: {stderr:#}");
     }
 }
 
