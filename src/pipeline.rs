@@ -10,6 +10,7 @@
 //! slow reader of the job's output is waited for; the report comes last, because only then can it
 //! say that the wipe worked.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -17,8 +18,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crate::backend::Backend;
-use crate::containment::{self, Contained, Grip, Hold, Notes, Receipt, Workspace, WorkspaceError};
-use crate::environment;
+use crate::containment::{
+    self, Account, Contained, Grip, Hold, Notes, Receipt, Workspace, WorkspaceError,
+};
+use crate::environment::{self, Environment};
 use crate::error::{Error, run_exit_code};
 use crate::http::{self, Endpoint};
 use crate::job::{Invocation, Job, Policy};
@@ -248,11 +251,12 @@ async fn stages(
     };
 
     let workspace = workspace.map_err(WorkspaceError::take)?;
+    let outfit = outfit(settings, &job, resolved, parent, grip.account.as_ref())?;
+    *masking = Some(log::mask(Arc::clone(&outfit.masker)));
     let mut command =
-        materialise(settings, &job, resolved, parent, grip, workspace, &mut report.containment)?;
+        materialise(settings, &job, outfit, grip, workspace, &mut report.containment)?;
     let Standard { stdout, terminal, unmasked } = standard;
     (command.stdout, command.terminal, command.unmasked) = (stdout, terminal, unmasked);
-    *masking = Some(log::mask(Arc::clone(&command.masker)));
     clock.lap("materialise", report);
     let promised = job.feedback.as_deref().map(|path| {
         let promise = feedback::promise(path, &command, workspace, notes);
@@ -341,12 +345,50 @@ fn read(source: impl std::io::Read, name: String, limit: usize) -> Result<Value,
     }
 }
 
-/// Puts everything that the job needs on its place.
-fn materialise(
+/// What a job gets, in memory.
+struct Outfit {
+    /// The runner's own environment, as far as it is no credential.
+    plain: Vec<(OsString, OsString)>,
+    /// The job's.
+    environment: Environment,
+    /// Its pg_service.conf.
+    services: Value,
+    /// What must not be seen.
+    masker: Arc<Masker>,
+}
+
+/// Makes what a job gets, and what masks it: nothing that goes wrong afterwards can show a value.
+fn outfit(
     settings: &Settings,
     job: &Job,
     resolved: Resolved,
     parent: Parent,
+    account: Option<&Account>,
+) -> Result<Outfit, Error> {
+    let Parent { mut plain, credentials } = parent;
+    if let Some(account) = account {
+        confine::move_home(&mut plain, account);
+    }
+    let policy = environment::Policy {
+        inherit_all: settings.environment.inherit_all,
+        pass: settings.environment.pass.clone(),
+        trust: settings.environment.trust.clone(),
+    };
+    let secrets = resolved.variables.iter().map(|secret| (secret.name.as_str(), &secret.value));
+    let environment = environment::build(&policy, plain.clone(), credentials, &job.env, secrets)?;
+    let services = pgservice::render_file(&resolved.services);
+    let masker = Masker::new(resolve::sensitive(settings, job, resolved, &environment));
+    for name in masker.unmaskable() {
+        tracing::warn!(secret = name, "too short to be masked in the job's output (under 4 bytes)");
+    }
+    Ok(Outfit { plain, environment, services, masker: Arc::new(masker) })
+}
+
+/// Puts everything that the job needs on its place.
+fn materialise(
+    settings: &Settings,
+    job: &Job,
+    Outfit { plain, mut environment, services, masker }: Outfit,
     grip: Grip,
     workspace: &mut Workspace,
     in_force: &mut Option<Containment>,
@@ -355,26 +397,11 @@ fn materialise(
         let problem = "it is not there, or no directory";
         return Err(supervise::StartError::WorkingDir(directory.into(), problem).into());
     }
-    let Parent { plain: mut parent, credentials } = parent;
-    if let Some(account) = &grip.account {
-        confine::move_home(&mut parent, account);
-    }
     let level = grip.level;
-    let (confinement, containment) = confine::confinement(settings, job, &parent, grip, workspace)?;
+    let (confinement, containment) = confine::confinement(settings, job, &plain, grip, workspace)?;
     *in_force = Some(containment);
-    let policy = environment::Policy {
-        inherit_all: settings.environment.inherit_all,
-        pass: settings.environment.pass.clone(),
-        trust: settings.environment.trust.clone(),
-    };
-    let secrets = resolved.variables.iter().map(|secret| (secret.name.as_str(), &secret.value));
-    let mut environment = environment::build(&policy, parent, credentials, &job.env, secrets)?;
     // The last step that can fail: from here on there is something to wipe.
-    workspace.write(&pgservice::render_file(&resolved.services))?;
-    let masker = Masker::new(resolve::sensitive(settings, job, resolved, &environment));
-    for name in masker.unmaskable() {
-        tracing::warn!(secret = name, "too short to be masked in the job's output (under 4 bytes)");
-    }
+    workspace.write(&services)?;
     environment.set_own([
         ("PGSERVICEFILE", workspace.service_file().into_os_string()),
         ("PGSYSCONFDIR", workspace.sysconf_dir().into_os_string()),
@@ -393,7 +420,7 @@ fn materialise(
         stdout: None,
         terminal: None,
         unmasked: false,
-        masker: Arc::new(masker),
+        masker,
     })
 }
 

@@ -165,6 +165,8 @@ impl<'a> Keeper<'a> {
     fn forward(&mut self) {
         if let Err(errno) = self.pair.real.raw() {
             tracing::warn!(error = errno.desc(), "the terminal can't be read");
+            // The job's output doesn't wait for it.
+            self.pair.say(Answer::Foreground);
             return;
         }
         self.pair.pty.resize(&self.pair.real);

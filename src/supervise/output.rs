@@ -425,7 +425,10 @@ impl Pump {
         let came = poll(events, limit);
         let flags = |index: usize| events.get(index).and_then(PollFd::revents);
         if flags(1).is_some_and(|flags| !flags.is_empty()) {
-            self.left = Some(CAPACITY);
+            // The job may have made its pipe larger.
+            let held = fcntl(&self.from, FcntlArg::F_GETPIPE_SZ);
+            let held = held.ok().and_then(|held| usize::try_from(held).ok());
+            self.left = Some(held.unwrap_or(CAPACITY).max(CAPACITY));
         }
         // No reader is left: an error of a pipe, a hang-up of a socket. A job that writes nothing
         // more would notice nothing; this one will.
@@ -452,8 +455,9 @@ impl Pump {
         loop {
             match read(&self.from, &mut buffer[..]) {
                 Ok(0) => return,
+                // The job is over; who still writes is none of it.
+                Ok(_) | Err(Errno::EAGAIN) if self.left.is_some() => return,
                 Ok(_) | Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) if self.left.is_some() => return,
                 Err(Errno::EAGAIN) => {
                     if self.wait(&mut false) == Next::Broken {
                         return;
