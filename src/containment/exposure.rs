@@ -86,7 +86,7 @@ pub enum Exposed {
     },
 }
 
-/// The directories to hide: canonical, each once, and what stands against hiding others.
+/// The directories to hide: canonical, each once, none inside another, and what stands against hiding others.
 pub fn directories(protected: &[Protected], needed: &[Needed]) -> (Vec<PathBuf>, Vec<Exposed>) {
     let needed: Vec<Needed> = needed
         .iter()
@@ -105,6 +105,12 @@ pub fn directories(protected: &[Protected], needed: &[Needed]) -> (Vec<PathBuf>,
             }
         }
     }
+    // What hides a directory hides those in it, and then they aren't there to be hidden.
+    let all = hidden.clone();
+    let inside = |directory: &Path| {
+        all.iter().any(|other| directory != other && directory.starts_with(other))
+    };
+    hidden.retain(|directory| !inside(directory));
     (hidden, exposed)
 }
 
@@ -192,6 +198,9 @@ mod tests {
         };
 
         assert_eq!(find("store/store.key"), (vec![root.join("store")], vec![]));
+        let both = [what("the key", "store/data/key"), what("the store", "store/store.db")];
+        fs::create_dir(root.join("store/data")).unwrap();
+        assert_eq!(directories(&both, &needed), (vec![root.join("store")], vec![]));
         assert_eq!(find("project/data/store.key"), shared("project/data", "its working directory"));
         assert_eq!(find("project/store.key"), shared("project", "its working directory"));
         assert_eq!(find("home/store.key"), shared("home", "its home"));

@@ -97,6 +97,22 @@ fn a_report_that_nobody_takes_is_kept_and_changes_no_code() {
     assert!(ended.stderr.contains("403"), "{}", ended.stderr);
 }
 
+/// The directory of the kept reports is in that of the store, and both are hidden from jobs.
+#[test]
+fn a_kept_report_keeps_no_other_job_from_its_start() {
+    let sandbox = Sandbox::new();
+    let server = answers(&[403]);
+    start(&sandbox, &server, "exit 3").end().fails(3);
+    let kept = sandbox.store().with_file_name("undelivered");
+    let job = format!("cat {}/*; exit 3", kept.display());
+    for level in ["namespace", "namespace-shared-proc", "process"] {
+        let settings = sandbox.path("settings.toml");
+        let options = ["--settings", settings.to_str().unwrap(), "--containment", level];
+        let ended = crate::support::end(run_command(&sandbox, script(&job), &options)).fails(3);
+        assert_eq!(ended.stdout, "", "{level}: the job sees kept reports");
+    }
+}
+
 #[test]
 fn an_address_that_does_not_answer_keeps_nobody_who_wants_the_end() {
     let sandbox = Sandbox::new();
