@@ -187,7 +187,12 @@ fn special(byte: u8, last: bool, take: &mut dyn FnMut(&[Part])) {
         take(&[Part::new(Any, &[b"&amp;", name, b";"])]);
     }
     match byte {
-        b' ' => take(&[Part::new(Any, &[b"+"])]),
+        // A form in a form, too.
+        b' ' => {
+            for plus in [&b"+"[..], b"%2B", b"%2b"] {
+                take(&[Part::new(Any, &[plus])]);
+            }
+        }
         b'\t' => take(&[Part::new(Some, &[b"t"])]),
         0x08 => take(&[Part::new(Some, &[b"b"])]),
         0x0b => take(&[Part::new(Some, &[b"v"])]),

@@ -57,6 +57,15 @@ pub(super) const ENCODERS: &[(&str, Encoder)] = &[
             _ => format!("%{byte:02X}"),
         })
     }),
+    ("form, twice", |value, _| {
+        let form = |text: &[u8]| {
+            percent(text, b"-._", |byte| match byte {
+                b' ' => "+".to_owned(),
+                _ => format!("%{byte:02X}"),
+            })
+        };
+        form(&form(value))
+    }),
     ("JSON", |value, _| json(value)),
     ("JSON, ASCII", |value, _| ascii_json(value)),
     ("libpq", |value, _| quoted(value, b"'\\")),

@@ -277,7 +277,7 @@ fn ascii(byte: u8, last: bool) -> Form {
     };
     forms.extend(letter.map(|letter| escaped(text(letter))));
     match byte {
-        b' ' => plain.push(text("+")),
+        b' ' => plain.push(any(["+", "%2B", "%2b"])),
         b'\'' => {
             let quoted = || Then(vec![backslashes(0), text("\"")]);
             plain.push(Then(vec![text("'"), backslashes(1), text("''")]));
