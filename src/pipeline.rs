@@ -253,6 +253,7 @@ async fn stages(
     let workspace = workspace.map_err(WorkspaceError::take)?;
     let outfit = outfit(settings, &job, resolved, parent, grip.account.as_ref())?;
     *masking = Some(log::mask(Arc::clone(&outfit.masker)));
+    report.mask_program();
     let mut command =
         materialise(settings, &job, outfit, grip, workspace, &mut report.containment)?;
     let Standard { stdout, terminal, unmasked } = standard;

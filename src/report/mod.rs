@@ -221,6 +221,13 @@ impl Report {
         self.log_about();
     }
 
+    /// Shows the job's program, which may be any word, without the values that are known now.
+    pub fn mask_program(&mut self) {
+        if let Some(job) = &mut self.job {
+            job.program = log::masked(&job.program).into_owned();
+        }
+    }
+
     /// From now on the log's lines are about this job, if it is known.
     pub fn log_about(&self) {
         if let Some(job) = &self.job {
