@@ -3,7 +3,7 @@
 //! One server for all: [`the_probe`] starts it, and what needs it is called from there.
 
 mod command;
-mod server;
+pub(crate) mod server;
 mod terminal;
 
 use std::collections::BTreeMap;

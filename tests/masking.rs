@@ -1,7 +1,7 @@
 //! Masking, judged by what is not the masker: a second one that is slow and obvious, and programs
 //! that write values in forms of their own.
 
-mod decoders;
+pub(crate) mod decoders;
 mod encoders;
 mod properties;
 mod qgis_log;

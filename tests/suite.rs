@@ -9,6 +9,7 @@
 //! - `documents`: the documents and the code say the same
 //! - `durability`: SIGKILL at any instant leaves the store whole
 //! - `hostile`: what a job cannot do in each level of containment, and what it can
+//! - `hunting`: nothing leaks, whatever a job does with its secrets
 //! - `killing`: nothing remains of a run that is killed, wherever and by whatever
 //! - `layers`: which module may import which, and which file may do what
 //! - `memory`: the runner's own memory holds no value longer than it is needed
@@ -31,6 +32,7 @@ mod differential;
 mod documents;
 mod durability;
 mod hostile;
+mod hunting;
 mod killing;
 mod layers;
 mod masking;

@@ -16,15 +16,15 @@ use super::CANARY;
 use crate::support::until;
 
 /// A running server. Dropping it stops it and removes all that it wrote.
-pub(super) struct Server {
+pub(crate) struct Server {
     home: TempDir,
     programs: PathBuf,
     process: Child,
-    pub(super) port: u16,
+    pub(crate) port: u16,
 }
 
 impl Server {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let home = tempfile::tempdir().unwrap();
         let programs = programs();
         if geteuid().is_root() {

@@ -28,14 +28,19 @@ const DECODERS: &[Decoder] = &[
 
 /// Which of these stand in the text, after any few decoders.
 pub(super) fn find<'p>(text: &[u8], pieces: &[&'p [u8]]) -> BTreeSet<&'p [u8]> {
+    find_behind(text, pieces, DEPTH)
+}
+
+/// The same, with at most `last` decoders one behind the other.
+pub(crate) fn find_behind<'p>(text: &[u8], pieces: &[&'p [u8]], last: usize) -> BTreeSet<&'p [u8]> {
     let mut found = BTreeSet::new();
     let mut seen = BTreeSet::from([text.to_vec()]);
     let mut now = vec![text.to_vec()];
-    for depth in 0..=DEPTH {
+    for depth in 0..=last {
         for text in &now {
             found.extend(pieces.iter().filter(|piece| contains(text, piece)));
         }
-        if depth == DEPTH {
+        if depth == last {
             break;
         }
         let decoded = now.iter().flat_map(|text| DECODERS.iter().map(|decode| decode(text)));
