@@ -54,10 +54,7 @@ impl Spelt {
     }
 
     fn of(&mut self, unit: Unit, case: Case) -> Rc<[Vec<u8>]> {
-        let unit = match unit {
-            Unit::Plain(byte) => Unit::Plain(case.of(byte)),
-            unit => unit,
-        };
+        let unit = case.apply(unit);
         let width = self.width;
         Rc::clone(self.by_unit.entry(unit).or_insert_with(|| spell(unit, width).into()))
     }

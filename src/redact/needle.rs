@@ -84,7 +84,7 @@ impl Family {
     /// The length of the shortest form, in bytes.
     pub(super) fn shortest(self, piece: &[u8]) -> usize {
         match self {
-            Self::Text(_) => units(piece).map(Unit::shortest).sum(),
+            Self::Text(case) => units(piece).map(|unit| case.apply(unit).shortest()).sum(),
             Self::Hex(digits, ends) => digits.of(bytes(piece, ends)).count(),
             Self::Base64(before, ends) => base64::Sextets::new(bytes(piece, ends), before).count(),
         }
@@ -110,6 +110,29 @@ impl Case {
             Self::Lower => byte.to_ascii_lowercase(),
         }
     }
+
+    /// A unit in this case. Some programs change no letters but those of ASCII, and none is taken
+    /// for one of these.
+    pub(super) fn apply(self, unit: Unit) -> Unit {
+        match unit {
+            Unit::Plain(byte) => Unit::Plain(self.of(byte)),
+            Unit::Char(char) => {
+                let other = match self {
+                    Self::Kept => None,
+                    Self::Upper => only(char.to_uppercase()),
+                    Self::Lower => only(char.to_lowercase()),
+                };
+                let other = other.filter(|other| *other != char && !other.is_ascii());
+                other.map_or(unit, |other| Unit::Either(char, other))
+            }
+            unit => unit,
+        }
+    }
+}
+
+/// What is one character, and not several.
+fn only(mut chars: impl Iterator<Item = char>) -> Option<char> {
+    chars.next().filter(|_| chars.next().is_none())
 }
 
 /// The units of a piece.

@@ -143,8 +143,10 @@ fn encoded(piece: &[u8], take: &mut dyn FnMut(Family)) {
     if piece.len() < MIN_ENCODED {
         return;
     }
-    // A word may stand elsewhere in other letters; a letter and a digit make no word.
-    if piece.iter().any(u8::is_ascii_alphabetic) && piece.iter().any(u8::is_ascii_digit) {
+    // A word, or a name made of some, may stand elsewhere in other letters.
+    let in_names =
+        |byte: &u8| !byte.is_ascii() || byte.is_ascii_alphabetic() || b" -_.".contains(byte);
+    if !piece.iter().all(in_names) {
         if piece.iter().any(u8::is_ascii_lowercase) {
             take(Family::Text(Case::Upper));
         }

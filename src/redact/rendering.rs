@@ -16,6 +16,8 @@ pub(super) enum Unit {
     Special(u8),
     /// Any other character.
     Char(char),
+    /// The one or the other.
+    Either(char, char),
     /// A byte that is no UTF-8.
     Byte(u8),
 }
@@ -50,6 +52,7 @@ impl Unit {
         match self {
             Self::Backslashes(run) => run,
             Self::Char(char) => char.len_utf8(),
+            Self::Either(one, other) => one.len_utf8().min(other.len_utf8()),
             _ => 1,
         }
     }
@@ -116,6 +119,10 @@ pub(super) fn each(unit: Unit, last: bool, take: &mut dyn FnMut(&[Part])) {
         Unit::LineEnd => line_end(take),
         Unit::Special(byte) => special(byte, last, take),
         Unit::Char(char) => character(char, take),
+        Unit::Either(one, other) => {
+            character(one, take);
+            character(other, take);
+        }
         Unit::Byte(byte) => {
             take(&[Part::new(No, &[&[byte]])]);
             for digits in cases(byte) {

@@ -107,6 +107,8 @@ fn hexadecimal_digits() {
     masks(&["hunter2k"], "%68%75%6e%74%65%72%32%6b", "***");
     masks(&["hunter2x"], "HUNTER2X", "***");
     masks(&["password"], "PASSWORD", "PASSWORD");
+    masks(&["my-password"], "MY-PASSWORD", "MY-PASSWORD");
+    masks(&[SPECIAL], "P@SS W/ORD+\"Q\"&<X>É P@SS W/ORD+\"Q\"&<X>é", "*** ***");
 }
 
 #[test]

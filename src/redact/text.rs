@@ -41,6 +41,7 @@ impl<'a> Text<'a> {
         let mut at = 0;
         while at < piece.len() {
             let (unit, length) = Unit::first(&piece[at..]);
+            let unit = case.apply(unit);
             if let Some(only) = one {
                 let (length, end) = match unit {
                     Unit::Plain(_) => self.plain(&piece[at..], case, only, at == 0),
@@ -59,7 +60,7 @@ impl<'a> Text<'a> {
             }
             let place = Place { first: at == 0, last: at + length == piece.len() };
             for end in ends.drain(..) {
-                self.unit(unit, case, end, place, &mut next);
+                self.unit(unit, end, place, &mut next);
             }
             at += length;
             next.retain(|end| *end <= self.limit);
@@ -110,7 +111,7 @@ impl<'a> Text<'a> {
         (run, Some(end))
     }
 
-    fn unit(&mut self, unit: Unit, case: Case, mut at: usize, place: Place, ends: &mut Vec<usize>) {
+    fn unit(&mut self, unit: Unit, mut at: usize, place: Place, ends: &mut Vec<usize>) {
         if unit == Unit::Special(ESC) {
             // It may be the value's own, or begin a sequence of the terminal.
             while !place.first
@@ -149,7 +150,7 @@ impl<'a> Text<'a> {
                 }
             }
             Unit::Plain(byte) => match self.text.get(at) {
-                Some(there) if *there == case.of(byte) => ends.push(at + 1),
+                Some(there) if *there == byte => ends.push(at + 1),
                 there => self.more |= there.is_none(),
             },
             unit => rendering::each(unit, place.last, &mut |parts| self.parts(parts, at, ends)),

@@ -330,9 +330,8 @@ fn the_definition_knows_the_encoders() {
         let slow = Slow::new(&[("envvar:A".to_owned(), core.to_vec())]);
         for (name, encode) in ENCODERS {
             let whole = match *name {
-                "upper" | "lower" => {
-                    value.contains(char::is_alphabetic) && value.contains(char::is_numeric)
-                }
+                "upper" | "upper, all letters" | "lower" => value
+                    .contains(|c: char| c.is_ascii() && !c.is_alphabetic() && !" -_.".contains(c)),
                 // Makes CR CR LF of what has CR LF.
                 "CRLF" => !value.contains('\r'),
                 "coloured" | "one line" | "first lines indented" => false,

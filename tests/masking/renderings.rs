@@ -125,6 +125,7 @@ pub(super) const ENCODERS: &[(&str, Encoder)] = &[
     ("hex, upper", |value, _| value.iter().flat_map(|b| format!("{b:02X}").into_bytes()).collect()),
     ("CRLF", |value, _| replaced(&replaced(value, b'\r', b""), b'\n', b"\r\n")),
     ("upper", |value, _| value.to_ascii_uppercase()),
+    ("upper, all letters", |value, _| String::from_utf8_lossy(value).to_uppercase().into_bytes()),
     ("lower", |value, _| value.to_ascii_lowercase()),
     ("coloured", |value, n| {
         let (before, after) = value.split_at(n % (value.len() + 1));

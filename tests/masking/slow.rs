@@ -323,8 +323,14 @@ fn character(char: char) -> Form {
     Any(forms)
 }
 
-/// Family 1: units, with colours between them.
+/// Family 1 with the piece as it is.
 fn text_needle(piece: &[u8]) -> Form {
+    cased_needle(piece, String::from)
+}
+
+/// Family 1: units, with colours between them. A character that `change` makes another one of, one
+/// that is no ASCII either, may be either.
+fn cased_needle(piece: &[u8], change: impl Fn(char) -> String) -> Form {
     let colour = || {
         let one =
             Then(vec![text("\x1b["), Times(Box::new(One(0x20..=0x3f)), 0, 24), One(0x40..=0x7e)]);
@@ -336,7 +342,14 @@ fn text_needle(piece: &[u8]) -> Form {
         if index > 0 {
             forms.push(colour());
         }
-        forms.push(alternatives(unit, index == units.len() - 1));
+        let mut unit_forms = vec![alternatives(unit, index == units.len() - 1)];
+        if let Unit::Char(char) = unit
+            && let [other] = change(*char).chars().collect::<Vec<_>>()[..]
+            && !other.is_ascii()
+        {
+            unit_forms.push(character(other));
+        }
+        forms.push(Any(unit_forms));
     }
     Then(forms)
 }
@@ -384,9 +397,11 @@ fn needles(piece: &[u8]) -> Vec<Form> {
     if piece.len() < 8 {
         return forms;
     }
-    if piece.iter().any(u8::is_ascii_alphabetic) && piece.iter().any(u8::is_ascii_digit) {
-        forms.push(text_needle(&piece.to_ascii_uppercase()));
-        forms.push(text_needle(&piece.to_ascii_lowercase()));
+    let ascii_sign = |byte: &u8| byte.is_ascii() && !byte.is_ascii_alphabetic();
+    if piece.iter().any(|byte| ascii_sign(byte) && !b" -_.".contains(byte)) {
+        let (upper, lower) = (piece.to_ascii_uppercase(), piece.to_ascii_lowercase());
+        forms.push(cased_needle(&upper, |char| char.to_uppercase().collect()));
+        forms.push(cased_needle(&lower, |char| char.to_lowercase().collect()));
     }
     for piece in BTreeSet::from([
         piece.to_vec(),
