@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::needle::{Found, Literal, literal};
+use super::needle::{Cut, Found, Literal, literal};
 
 /// The groups of six bits that a piece determines wholly, and what is left of it.
 pub(super) struct Sextets<I> {
@@ -15,8 +15,8 @@ pub(super) struct Sextets<I> {
 }
 
 impl<I: Iterator<Item = u8>> Sextets<I> {
-    /// Of bytes that follow on `before` others of a group of three.
-    pub(super) fn new(mut bytes: I, before: u8) -> Self {
+    /// Of bytes that begin there.
+    pub(super) fn new(mut bytes: I, Cut { before, skipped }: Cut) -> Self {
         let mut count = 0;
         let mut bits = 0;
         // The bits that share a group with what stands before are left out.
@@ -31,7 +31,11 @@ impl<I: Iterator<Item = u8>> Sextets<I> {
             count = 8 - shared;
             bits = u32::from(byte) & ((1 << count) - 1);
         }
-        Self { bytes, bits, count }
+        let mut sextets = Self { bytes, bits, count };
+        for _ in 0..skipped {
+            sextets.next();
+        }
+        sextets
     }
 }
 
@@ -88,21 +92,24 @@ fn one_of(
 /// The fewest characters from one line break to the next; lines of 64 and of 76 are usual.
 const BREAKS_APART: usize = 16;
 
-/// Compares `text` from `start` on with bytes that follow on `before` others.
+/// The fewest characters before the first line break. With one, each line that ends in a letter
+/// could be the beginning of a value, and its end would be held back. What has fewer is found behind
+/// the break.
+pub(super) const FIRST_LINE: u8 = 3;
+
+/// Compares `text` from `start` on with bytes that begin there.
 pub(super) fn compare(
     bytes: impl Iterator<Item = u8>,
-    before: u8,
+    cut: Cut,
     text: &[u8],
     start: usize,
 ) -> Found {
-    let mut sextets = Sextets::new(bytes, before);
+    let mut sextets = Sextets::new(bytes, cut);
     let mut at = start;
     let mut more = false;
-    // Before the first character there is none.
-    let mut line = BREAKS_APART - 1;
+    let mut line = BREAKS_APART - usize::from(FIRST_LINE);
     for sextet in sextets.by_ref() {
-        if at > start
-            && line >= BREAKS_APART
+        if line >= BREAKS_APART
             && let Some(end) = one_of(BREAKS, text, at, &mut more)
         {
             at = end;

@@ -32,8 +32,8 @@ impl Family {
                 begun.extend(digits.of(bytes(piece, ends)).take(width));
                 take(&begun, 0);
             }
-            Self::Base64(before, ends) => {
-                let sextets = base64::Sextets::new(bytes(piece, ends), before);
+            Self::Base64(cut, ends) => {
+                let sextets = base64::Sextets::new(bytes(piece, ends), cut);
                 let sextets: Vec<u8> = sextets.take(2 * width).collect();
                 base64::beginnings(&sextets, width, take);
             }

@@ -123,8 +123,7 @@ impl Index {
                 set(&mut pairs, one << 8 | two);
                 let interrupting: &[u8] = match family {
                     Family::Text(_) => &[ESC],
-                    Family::Hex(..) => &[],
-                    Family::Base64(..) => b"\r\n\\",
+                    Family::Hex(..) | Family::Base64(..) => &[],
                 };
                 for two in interrupting {
                     set(&mut pairs, one << 8 | usize::from(*two));

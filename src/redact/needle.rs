@@ -27,8 +27,8 @@ pub(super) enum Family {
     Text(Case),
     /// Two hexadecimal digits a byte.
     Hex(Digits, LineEnds),
-    /// Base64 (RFC 4648, sections 4 and 5) after 0, 1 or 2 other bytes of a group of three.
-    Base64(u8, LineEnds),
+    /// Base64 (RFC 4648, sections 4 and 5).
+    Base64(Cut, LineEnds),
 }
 
 /// How bytes are written in hexadecimal digits.
@@ -38,6 +38,15 @@ pub(super) struct Digits {
     pub(super) upper: bool,
     /// Each byte after a `%`.
     pub(super) percent: bool,
+}
+
+/// Where in base64 a piece begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cut {
+    /// How many other bytes stand before it in a group of three.
+    pub(super) before: u8,
+    /// How many of its characters stand on the line before, and are left out.
+    pub(super) skipped: u8,
 }
 
 /// Letters as they are, or changed.
@@ -77,7 +86,7 @@ impl Family {
         match self {
             Self::Text(case) => Text::new(piece, text, start).compare(piece, case),
             Self::Hex(digits, ends) => exact(digits.of(bytes(piece, ends)), text, start),
-            Self::Base64(before, ends) => base64::compare(bytes(piece, ends), before, text, start),
+            Self::Base64(cut, ends) => base64::compare(bytes(piece, ends), cut, text, start),
         }
     }
 
@@ -86,7 +95,7 @@ impl Family {
         match self {
             Self::Text(case) => units(piece).map(|unit| case.apply(unit).shortest()).sum(),
             Self::Hex(digits, ends) => digits.of(bytes(piece, ends)).count(),
-            Self::Base64(before, ends) => base64::Sextets::new(bytes(piece, ends), before).count(),
+            Self::Base64(cut, ends) => base64::Sextets::new(bytes(piece, ends), cut).count(),
         }
     }
 }

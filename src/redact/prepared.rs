@@ -3,8 +3,9 @@
 //! Invariant: occurrences are a function of the text alone; those that lie inside another one are
 //! none, and those that overlap are masked as one.
 
+use super::base64::FIRST_LINE;
 use super::index::Index;
-use super::needle::{Case, Digits, Family, LineEnds, Needle};
+use super::needle::{Case, Cut, Digits, Family, LineEnds, Needle};
 use super::{MIN_VALUE, Sensitive};
 use crate::secret::Value;
 
@@ -162,7 +163,9 @@ fn encoded(piece: &[u8], take: &mut dyn FnMut(Family)) {
             take(Family::Hex(Digits { upper, percent }, ends));
         }
         for before in 0..3 {
-            take(Family::Base64(before, ends));
+            for skipped in 0..FIRST_LINE {
+                take(Family::Base64(Cut { before, skipped }, ends));
+            }
         }
     }
 }

@@ -3,7 +3,8 @@
 //! Invariants: nothing is passed on that the masker has not seen, unless that is asked for; the job
 //! is held up as long as the reader doesn't read, and memory stays as it is; a reader that has gone
 //! ends the stream for the job as well; a stream ends with the job, whoever still holds its other
-//! end. What the runner inherited stays as it is: others share it.
+//! end. What the runner inherited stays as it is, for others share it; only a pipe that is full may
+//! grow.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::{pending, poll_fn};
@@ -248,9 +249,7 @@ impl Channel {
         let (hears, job) = io::pipe()?;
         let (tells, ended) = oneshot::channel();
         if self.way == Way::Pipe {
-            // As much as there may be: a user's pipes have a limit together.
-            let size = i32::try_from(CAPACITY).unwrap_or(i32::MAX);
-            fcntl(&from, FcntlArg::F_SETPIPE_SZ(size)).unwrap_or_default();
+            enlarge(&from);
         }
         let mut pump = Pump {
             from,
@@ -259,6 +258,7 @@ impl Channel {
             hears,
             left: None,
             stream: masker.stream(),
+            much: false,
             facts: Arc::clone(&self.facts),
             counted: None,
         };
@@ -332,6 +332,8 @@ struct Pump {
     /// job's tree could write for ever.
     left: Option<usize>,
     stream: Stream,
+    /// Whether there was once more than could be read.
+    much: bool,
     facts: Arc<Mutex<Facts>>,
     counted: Option<Instant>,
 }
@@ -379,6 +381,11 @@ impl Pump {
         let space = self.stream.space();
         let most = self.left.map_or(space.len(), |left| left.min(space.len()));
         let count = read(&self.from, &mut space[..most])?;
+        if count == space.len() && !self.much {
+            // So that the reader has something to do while more is masked.
+            self.much = true;
+            enlarge(self.target.descriptor());
+        }
         self.left = self.left.map(|left| left - count);
         Ok(count)
     }
@@ -478,6 +485,13 @@ impl Pump {
     fn unmasked(&self) -> bool {
         self.way == Way::Terminal { unmasked: true }
     }
+}
+
+/// Makes a pipe as large as it may be: a user's pipes have a limit together. What is no pipe stays
+/// as it is.
+fn enlarge(pipe: impl AsFd) {
+    let size = i32::try_from(CAPACITY).unwrap_or(i32::MAX);
+    fcntl(pipe, FcntlArg::F_SETPIPE_SZ(size)).unwrap_or_default();
 }
 
 fn lock(facts: &Mutex<Facts>) -> MutexGuard<'_, Facts> {

@@ -65,7 +65,8 @@ impl Form {
             }
             Lines(forms, line_break, apart) => {
                 // Places, and how many stand between the last break and there.
-                let mut places = BTreeSet::from([(at, *apart)]);
+                // Three stand before the first break.
+                let mut places = BTreeSet::from([(at, *apart - 3)]);
                 for (index, form) in forms.iter().enumerate() {
                     for (at, since) in places.clone() {
                         if index > 0 && since >= *apart {
@@ -366,7 +367,8 @@ fn base64_char(index: usize) -> Form {
 }
 
 /// Family 4, with `before` unknown bytes in the first group.
-fn base64_needle(piece: &[u8], before: usize) -> Form {
+/// `skipped` characters stand on the line before; they are no part of it.
+fn base64_needle(piece: &[u8], before: usize, skipped: usize) -> Form {
     let bits: Vec<usize> = piece
         .iter()
         .flat_map(|byte| (0..8).rev().map(move |i| usize::from(byte >> i & 1)))
@@ -374,7 +376,8 @@ fn base64_needle(piece: &[u8], before: usize) -> Form {
     // The first bits belong to a character that the byte before decides as well.
     let bits = &bits[[0, 4, 2][before]..];
     let number = |bits: &[usize]| bits.iter().fold(0, |number, bit| number << 1 | bit);
-    let characters = bits.chunks_exact(6).map(|six| base64_char(number(six))).collect();
+    let characters =
+        bits.chunks_exact(6).skip(skipped).map(|six| base64_char(number(six))).collect();
     let line_break = any(["\n", "\r\n", "\\n", "\\r\\n"]);
     // Read as: lines have 16 characters or more; the first may be the end of a longer one.
     let mut forms = vec![Lines(characters, Box::new(line_break), 16)];
@@ -411,7 +414,9 @@ fn needles(piece: &[u8]) -> Vec<Form> {
         forms.push(hex(|h| piece.iter().map(|byte| h((*byte).into(), 2)).collect()));
         forms
             .push(hex(|h| piece.iter().map(|byte| format!("%{}", h((*byte).into(), 2))).collect()));
-        forms.extend((0..3).map(|before| base64_needle(&piece, before)));
+        for skipped in 0..3 {
+            forms.extend((0..3).map(|before| base64_needle(&piece, before, skipped)));
+        }
     }
     forms
 }
