@@ -239,9 +239,7 @@ impl Channel {
         let started = from.into_nonblocking_fd().and_then(|from| self.try_start(from, masker));
         match started {
             Ok(flowing) => self.state = flowing,
-            Err(error) => {
-                tracing::error!(%error, "the job's output cannot be passed on");
-            }
+            Err(error) => tracing::error!(%error, "the job's output cannot be passed on"),
         }
     }
 
@@ -433,9 +431,8 @@ impl Pump {
         let flags = |index: usize| events.get(index).and_then(PollFd::revents);
         if flags(1).is_some_and(|flags| !flags.is_empty()) {
             // The job may have made its pipe larger.
-            let held = fcntl(&self.from, FcntlArg::F_GETPIPE_SZ);
-            let held = held.ok().and_then(|held| usize::try_from(held).ok());
-            self.left = Some(held.unwrap_or(CAPACITY).max(CAPACITY));
+            let held = fcntl(&self.from, FcntlArg::F_GETPIPE_SZ).unwrap_or(0);
+            self.left = Some(usize::try_from(held).unwrap_or(0).max(CAPACITY));
         }
         // No reader is left: an error of a pipe, a hang-up of a socket. A job that writes nothing
         // more would notice nothing; this one will.
