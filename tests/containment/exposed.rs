@@ -74,7 +74,7 @@ fn a_token_where_the_job_works_stops_it() {
     for who in Who::all() {
         let sandbox = who.sandbox();
         let directory = directory(&sandbox, who, "shared");
-        sandbox.write("shared/token", "token");
+        sandbox.write("shared/token", "Bearer-1f7c02");
         who.own(&sandbox.path("shared"));
         sandbox.write("settings.toml", format!("[report]\ntoken_file = '{directory}/token'"));
         for level in LEVELS {
