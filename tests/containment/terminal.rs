@@ -45,6 +45,19 @@ fn everywhere(person: &str, command: &[&str], said: &str) {
 const BEATS: &str = "trap 'echo int; touch int' INT
 echo ready; while :; do echo x >> beat; sleep 0.01; done";
 
+/// The same by one process: a shell that is stopped while it starts a program by vfork(2) waits for
+/// that, and isn't stopped itself.
+const PULSE: &str = "import signal, time
+def interrupted(*_):
+    print('int', flush=True)
+    open('int', 'w').close()
+signal.signal(signal.SIGINT, interrupted)
+print('ready', flush=True)
+with open('beat', 'a', buffering=1) as beat:
+    while True:
+        print('x', file=beat)
+        time.sleep(0.01)";
+
 #[test]
 fn a_job_is_stopped_continued_and_interrupted_by_keys() {
     // Ctrl-Z stops runner and job, `fg` continues both. Ctrl-C is the job's, as often as it is typed;
@@ -59,7 +72,7 @@ type(b"\x1a"); say(ended()); bg(); until("the job runs", runs); say(is_as_before
 fg(); until("it is raw", is_raw); type(b"\x1c"); say(ended(), is_as_before())
 "#;
     let said = "stopped 20 True False\nstopped 20\nTrue\nended 131 True\n";
-    everywhere(person, &["sh", "-c", BEATS], said);
+    everywhere(person, &["/usr/bin/python3", "-c", PULSE], said);
 }
 
 #[test]
