@@ -261,6 +261,8 @@ fn store(error: &StoreError) -> (&'static str, u8) {
         StoreError::Sealed { .. } | StoreError::Altered { .. } => ("secret_damaged", UNAVAILABLE),
         StoreError::Gone(_) => ("secret_gone", UNAVAILABLE),
         StoreError::Access(error) => key(error),
+        StoreError::Contended(_) => ("store_contended", UNAVAILABLE),
+        StoreError::Unreachable(..) => ("store_unreachable", UNAVAILABLE),
         StoreError::Database(..) => ("store_failed", UNAVAILABLE),
     }
 }

@@ -218,7 +218,7 @@ pub fn installation(settings: &Settings) -> Vec<Finding> {
             let id = keys.current().public().id().clone();
             findings.push(Finding::ok("key", format!("{path}: {id}, for its owner only")));
             let store = Store::open(&settings.store.path);
-            findings.push(match store.and_then(|store| store.check_keys(&keys)) {
+            findings.push(match store.and_then(|mut store| store.check_keys(&keys)) {
                 Ok(_) => Finding::ok("store", settings.store.path.display().to_string()),
                 Err(error) => Finding::failed("store", &error.into()),
             });

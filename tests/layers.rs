@@ -52,7 +52,7 @@ const CONFINED: &[(&str, &[&str])] = &[
         ],
     ),
     ("reqwest", &["http.rs"]),
-    ("rusqlite", &["store/sqlite.rs", "store/schema.rs", "store/inventory.rs", "store/rows.rs"]),
+    ("rusqlite", &["store/sqlite.rs"]),
     ("hpke::", &["store/seal.rs"]),
     ("clap::", &["cli/"]),
     ("use landlock::", &["containment/landlock.rs", "containment/mod.rs"]),

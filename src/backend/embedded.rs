@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use super::{Backend, BackendError, Revealed};
 use crate::job::Identity;
 use crate::precedence::{Candidate, Winner};
+use crate::secret::Value;
+use crate::store::database::Place;
 use crate::store::{Keyring, Record, Store, StoreError};
 
 /// The embedded backend.
@@ -31,7 +33,7 @@ impl Backend for Embedded {
     }
 
     async fn candidates(&mut self, identity: &Identity) -> Result<Vec<Candidate>, BackendError> {
-        let store = Store::open(&self.store)?;
+        let mut store = Store::open(&self.store)?;
         let records = store.candidates(&identity.owners())?;
         let candidates = records.iter().map(Candidate::from).collect();
         self.open = Some((store, records));
@@ -41,22 +43,24 @@ impl Backend for Embedded {
     async fn reveal(&mut self, winners: &[Winner]) -> Result<Vec<Revealed>, BackendError> {
         // Taken, so that it is closed before the job starts: an open one is a lock.
         let (store, records) =
-            self.open.take().ok_or_else(|| StoreError::Missing(self.store.clone()))?;
+            self.open.take().ok_or_else(|| StoreError::Missing(Place::File(self.store.clone())))?;
         if winners.is_empty() {
             return Ok(Vec::new());
         }
         let keys = Keyring::read(&self.key)?;
-        store.check_keys(&keys)?;
-        let records: HashMap<_, _> = records.iter().map(|record| (&record.id, record)).collect();
-        winners
+        let by_id: HashMap<_, _> = records.iter().map(|record| (&record.id, record)).collect();
+        let winning = winners
             .iter()
             .map(|Winner { secret, .. }| {
-                let record =
-                    records.get(&secret.id).ok_or_else(|| StoreError::Gone(secret.id.clone()))?;
-                let value = store.open_value(record, &keys)?;
-                Ok(Revealed { name: secret.name.clone(), sensitive: secret.sensitive, value })
+                by_id.get(&secret.id).copied().ok_or_else(|| StoreError::Gone(secret.id.clone()))
             })
-            .collect()
+            .collect::<Result<Vec<_>, _>>()?;
+        let values = store.values(&winning, &keys)?;
+        let reveal = |(winner, value): (&Winner, Value)| {
+            let Candidate { name, sensitive, .. } = &winner.secret;
+            Revealed { name: name.clone(), sensitive: *sensitive, value }
+        };
+        Ok(winners.iter().zip(values).map(reveal).collect())
     }
 }
 

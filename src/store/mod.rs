@@ -4,16 +4,19 @@
 //! private key; the seal binds the value to its row, so that a row that was moved, renamed or
 //! altered does not open; a change is whole or absent, whenever the process dies.
 
+pub mod database;
+pub mod handle;
 mod inventory;
 pub mod keys;
 mod rows;
 pub mod schema;
 pub mod seal;
+pub mod secrets;
 pub mod selection;
 pub mod sqlite;
 
+pub use handle::Store;
 pub use keys::{KeyError, Keyring};
 pub use schema::{NewSecret, Record, StoreError};
 pub use seal::{KeyId, OpenError, PrivateKey, PublicKey};
 pub use selection::Selection;
-pub use sqlite::Store;

@@ -2,65 +2,56 @@
 //!
 //! Invariant: a row that this program cannot have written is damage, not a row to skip.
 
-use std::path::Path;
-
-use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Row};
-
+use super::database::{Database, Parameter, Row};
 use super::schema::{self, Record, StoreError};
 use super::seal::KeyId;
-use super::sqlite::translate;
 use crate::secret::{Id, Name, Owner, SecretId};
 
 /// What [`record`] reads, in its order.
 pub(super) const COLUMNS: &str =
-    "level, owner, user, kind, key, id, sensitive, created_at, created_by, key_id";
+    "level, owner, \"user\", kind, key, id, sensitive, created_at, created_by, key_id";
 
-/// Runs a query for [`COLUMNS`] and appends what it gives.
+/// The records of a query for [`COLUMNS`].
 pub(super) fn query(
-    connection: &Connection,
-    path: &Path,
+    database: &mut dyn Database,
     sql: &str,
-    values: impl rusqlite::Params,
-    records: &mut Vec<Record>,
-) -> Result<(), StoreError> {
-    let fault = |error| translate(path, error);
-    let mut statement = connection.prepare_cached(sql).map_err(fault)?;
-    let mut rows = statement.query(values).map_err(fault)?;
-    while let Some(row) = rows.next().map_err(fault)? {
-        records.push(record(row, path)?);
-    }
-    Ok(())
+    parameters: &[Parameter<'_>],
+) -> Result<Vec<Record>, StoreError> {
+    database.query(sql, parameters)?.iter().map(record).collect()
 }
 
 /// Reads a row. What cannot have been written by us is damage, not a reason to skip the row.
-pub(super) fn record(row: &Row<'_>, path: &Path) -> Result<Record, StoreError> {
-    let damaged = || StoreError::Damaged(path.into());
-    let text = |index| match row.get_ref(index) {
-        Ok(ValueRef::Text(bytes)) => std::str::from_utf8(bytes).map_err(|_| damaged()),
-        _ => Err(damaged()),
-    };
-    let id = |text: &str| text.parse::<Id>().map_err(|_| damaged());
-    let owner_id = id(text(1)?)?;
-    let user = Some(text(2)?).filter(|user| !user.is_empty()).map(id).transpose()?;
-    let owner = match text(0)? {
-        "organization" | "organization_user" => {
-            Owner::Organization { organization: owner_id, user }
-        }
-        "project" | "project_user" => Owner::Project { project: owner_id, user },
-        _ => return Err(damaged()),
-    };
-    if owner.level().as_str() != text(0)? {
-        return Err(damaged());
-    }
-    let kind = schema::kind(text(3)?).ok_or_else(|| StoreError::UnknownKind(path.to_path_buf()))?;
+pub(super) fn record(row: &Row) -> Result<Record, StoreError> {
+    let owner = owner(row, 0)?;
+    let unknown = || StoreError::UnknownKind(row.place().clone());
+    let kind = schema::kind(row.text(3)?).ok_or_else(unknown)?;
     Ok(Record {
-        name: Name { kind, key: text(4)?.to_owned() },
+        name: Name { kind, key: row.text(4)?.to_owned() },
         owner,
-        id: SecretId::from(text(5)?.to_owned()),
-        sensitive: row.get::<_, bool>(6).map_err(|_| damaged())?,
-        created_at: text(7)?.to_owned(),
-        created_by: text(8)?.to_owned(),
-        key_id: KeyId::from(text(9)?.to_owned()),
+        id: SecretId::from(row.text(5)?.to_owned()),
+        sensitive: row.truth(6)?,
+        created_at: row.text(7)?.to_owned(),
+        created_by: row.text(8)?.to_owned(),
+        key_id: KeyId::from(row.text(9)?.to_owned()),
     })
+}
+
+/// Level, owner and user in three columns that begin at `first`.
+pub(super) fn owner(row: &Row, first: usize) -> Result<Owner, StoreError> {
+    let id = id(row, first + 1)?;
+    let user = match row.text(first + 2)? {
+        "" => None,
+        _ => Some(self::id(row, first + 2)?),
+    };
+    let owner = match row.text(first)? {
+        "organization" | "organization_user" => Owner::Organization { organization: id, user },
+        "project" | "project_user" => Owner::Project { project: id, user },
+        _ => return Err(row.damaged()),
+    };
+    if owner.level().as_str() == row.text(first)? { Ok(owner) } else { Err(row.damaged()) }
+}
+
+/// The id in a column.
+pub(super) fn id(row: &Row, index: usize) -> Result<Id, StoreError> {
+    row.text(index)?.parse().map_err(|_| row.damaged())
 }

@@ -1,25 +1,29 @@
 //! What a store holds, whatever database is underneath: rows, their errors, the tables.
 
-use std::path::PathBuf;
+use std::error::Error;
 
 use crate::secret::{Kind, Name, Owner, SecretId, Value};
 
+use super::database::Place;
 use super::seal::{Context, KeyId, OpenError};
 
-/// The version of the tables below; `PRAGMA user_version` has it.
-pub const VERSION: i64 = 1;
+/// The version of the tables below. SQLite has it in `PRAGMA user_version`, PostgreSQL in
+/// `store_version`.
+pub const VERSION: i64 = 2;
 
 /// Marks the file as ours: "QSec".
 pub const APPLICATION_ID: i64 = 0x5153_6563;
 
-/// The tables, version 1.
+/// The tables of secrets, which every version has had.
 ///
 /// `inventory` has, for each level of each owner, a digest of which secrets stand there: a row that
 /// was taken away, or that damage hides, is missed instead of letting a lower level step in.
 /// It is no seal: whoever writes the file on purpose can write it anew.
 ///
-/// `user` is `''` where there is none, for a unique index takes two NULLs for different.
-pub const TABLES: &str = "
+/// `"user"` is `''` where there is none, for a unique index takes two NULLs for different.
+///
+/// SQLite's words; [`super::postgres`] puts its own in their place.
+pub const SECRETS: &str = r#"
     CREATE TABLE recipient (
         one INTEGER PRIMARY KEY CHECK (one = 1),
         key_id TEXT NOT NULL
@@ -28,7 +32,7 @@ pub const TABLES: &str = "
         level TEXT NOT NULL
             CHECK (level IN ('organization', 'organization_user', 'project', 'project_user')),
         owner TEXT NOT NULL CHECK (owner <> ''),
-        user TEXT NOT NULL CHECK ((user = '') = (level IN ('organization', 'project'))),
+        "user" TEXT NOT NULL CHECK (("user" = '') = (level IN ('organization', 'project'))),
         kind TEXT NOT NULL,
         key TEXT NOT NULL CHECK (key <> ''),
         id TEXT NOT NULL UNIQUE,
@@ -37,18 +41,109 @@ pub const TABLES: &str = "
         created_by TEXT NOT NULL,
         key_id TEXT NOT NULL,
         sealed BLOB NOT NULL,
-        PRIMARY KEY (level, owner, user, kind, key)
+        PRIMARY KEY (level, owner, "user", kind, key)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE inventory (
         level TEXT NOT NULL,
         owner TEXT NOT NULL,
-        user TEXT NOT NULL,
+        "user" TEXT NOT NULL,
         digest BLOB NOT NULL,
-        PRIMARY KEY (level, owner, user)
+        PRIMARY KEY (level, owner, "user")
     ) STRICT, WITHOUT ROWID;
-    CREATE INDEX secret_by_user ON secret (user) WHERE user <> '';
+    CREATE INDEX secret_by_user ON secret ("user") WHERE "user" <> '';
     CREATE INDEX secret_by_key ON secret (key_id);
-";
+"#;
+
+/// The tables of the service, since version 2: who may do what, who belongs where, and what was
+/// done. A time that is compared is an integer, in seconds since 1970; the others are RFC 3339.
+pub const SERVICE: &str = r#"
+    CREATE TABLE organization (
+        id TEXT PRIMARY KEY,
+        registered_at TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE project (
+        id TEXT PRIMARY KEY,
+        organization TEXT NOT NULL,
+        registered_at TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX project_by_organization ON project (organization) WHERE organization <> '';
+    CREATE TABLE member (
+        scope TEXT NOT NULL CHECK (scope IN ('organization', 'project')),
+        owner TEXT NOT NULL,
+        "user" TEXT NOT NULL,
+        role TEXT NOT NULL CHECK (role IN ('member', 'admin')),
+        PRIMARY KEY (scope, owner, "user")
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX member_by_user ON member ("user");
+    CREATE TABLE access_grant (
+        id TEXT NOT NULL UNIQUE,
+        subject TEXT NOT NULL,
+        role TEXT NOT NULL,
+        owner TEXT NOT NULL,
+        granted_at TEXT NOT NULL,
+        granted_by TEXT NOT NULL,
+        PRIMARY KEY (subject, role, owner)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE api_token (
+        id TEXT PRIMARY KEY,
+        name TEXT NOT NULL,
+        digest BLOB NOT NULL UNIQUE,
+        role TEXT NOT NULL,
+        owner TEXT NOT NULL,
+        access TEXT NOT NULL CHECK (access IN ('read', 'manage')),
+        created_at TEXT NOT NULL,
+        created_by TEXT NOT NULL,
+        expires_at INTEGER NOT NULL,
+        revoked_at TEXT,
+        used_at TEXT
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE session (
+        digest BLOB PRIMARY KEY,
+        subject TEXT NOT NULL,
+        name TEXT NOT NULL,
+        grants TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        seen_at INTEGER NOT NULL,
+        expires_at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX session_by_expiry ON session (expires_at);
+    CREATE TABLE login (
+        digest BLOB PRIMARY KEY,
+        content TEXT NOT NULL,
+        expires_at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX login_by_expiry ON login (expires_at);
+    CREATE TABLE job_token (
+        issuer TEXT NOT NULL,
+        jti TEXT NOT NULL,
+        uses INTEGER NOT NULL,
+        expires_at INTEGER NOT NULL,
+        PRIMARY KEY (issuer, jti)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX job_token_by_expiry ON job_token (expires_at);
+    CREATE TABLE idempotency (
+        subject TEXT NOT NULL,
+        key TEXT NOT NULL,
+        facts TEXT NOT NULL,
+        answer TEXT NOT NULL,
+        expires_at INTEGER NOT NULL,
+        PRIMARY KEY (subject, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX idempotency_by_expiry ON idempotency (expires_at);
+    CREATE TABLE audit (
+        id TEXT PRIMARY KEY,
+        at TEXT NOT NULL,
+        actor TEXT NOT NULL,
+        action TEXT NOT NULL,
+        decision TEXT NOT NULL,
+        reason TEXT,
+        level TEXT,
+        owner TEXT,
+        "user" TEXT,
+        detail TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX audit_by_owner ON audit (owner, id);
+"#;
 
 /// The facts of one stored secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,37 +190,34 @@ pub struct NewSecret {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// No file there.
-    #[error("there is no store {}; `qgis-secrets key new` or the first `secret add` makes one", .0.display())]
-    Missing(PathBuf),
+    #[error("there is no store {0}; `qgis-secrets key new` or the first `secret add` makes one")]
+    Missing(Place),
     /// Somebody else holds its lock.
-    #[error("the store {} is locked by another process; try again", .0.display())]
-    Locked(PathBuf),
+    #[error("the store {0} is locked by another process; try again")]
+    Locked(Place),
     /// The file system doesn't let us write.
-    #[error("the store {} cannot be written: it, or its file system, is read-only", .0.display())]
-    ReadOnly(PathBuf),
+    #[error("the store {0} cannot be written: it, or its file system, is read-only")]
+    ReadOnly(Place),
     /// No room for the journal or the rows.
-    #[error("the store {} cannot be written: the disk is full", .0.display())]
-    Full(PathBuf),
+    #[error("the store {0} cannot be written: the disk is full")]
+    Full(Place),
     /// Not SQLite, or damaged.
-    #[error("the store {} is damaged or not a store; restore it from a copy", .0.display())]
-    Damaged(PathBuf),
+    #[error("the store {0} is damaged or not a store; restore it from a copy")]
+    Damaged(Place),
     /// Another program's database, a directory, a device.
-    #[error(
-        "{} is not a store of qgis-secrets; name another file with --store or `store.path`",
-        .0.display()
-    )]
-    NotAStore(PathBuf),
+    #[error("{0} is not a store of qgis-secrets; name another file with --store or `store.path`")]
+    NotAStore(Place),
     /// Made by a later version.
-    #[error("the store {} is of version {}, and this program knows up to {VERSION}; update it", .0.display(), .1)]
-    Newer(PathBuf, i64),
+    #[error("the store {0} is of version {1}, and this program knows up to {VERSION}; update it")]
+    Newer(Place, i64),
     /// The key is not the store's.
     #[error(
-        "the key {have} is not the one that the store {} is sealed to ({want}); name the right key \
-         file with --key", path.display()
+        "the key {have} is not the one that the store {place} is sealed to ({want}); name the right \
+         key file with --key"
     )]
     OtherKey {
         /// The store.
-        path: PathBuf,
+        place: Place,
         /// The key given.
         have: KeyId,
         /// The store's.
@@ -151,13 +243,12 @@ pub enum StoreError {
     },
     /// Rows that were taken away, moved or renamed, or that damage hides.
     #[error(
-        "the secrets of {owner} in the store {} are not those that were put there: something else \
-         changed the file; restore it from a copy, or purge them and add them again",
-        path.display()
+        "the secrets of {owner} in the store {place} are not those that were put there: something else \
+         changed it; restore it from a copy, or purge them and add them again"
     )]
     Altered {
         /// The store.
-        path: PathBuf,
+        place: Place,
         /// Whose.
         owner: Owner,
     },
@@ -165,14 +256,20 @@ pub enum StoreError {
     #[error("the secret {0} was removed while it was read; try again")]
     Gone(SecretId),
     /// A kind that a later version added.
-    #[error("the store {} holds a secret of a kind that this program doesn't know", .0.display())]
-    UnknownKind(PathBuf),
+    #[error("the store {0} holds a secret of a kind that this program doesn't know")]
+    UnknownKind(Place),
     /// A file others can read, or the directory.
     #[error(transparent)]
     Access(#[from] super::KeyError),
-    /// Anything else that SQLite says. Its messages name tables and files, never values.
-    #[error("the store {}: {}", .0.display(), .1)]
-    Database(PathBuf, #[source] rusqlite::Error),
+    /// Others changed the same at the same time, again and again.
+    #[error("others are changing the store {0} at the same time; try again")]
+    Contended(Place),
+    /// No connection to a database server.
+    #[error("the store {0} cannot be reached: {1}")]
+    Unreachable(Place, String),
+    /// Anything else that the database says. Its messages name tables and files, never values.
+    #[error("the store {0}: {1}")]
+    Database(Place, #[source] Box<dyn Error + Send + Sync>),
 }
 
 /// How kinds are written in the store.

@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::pgservice::{self, Service};
 use crate::secret::{Name, Value, ValueBuf};
 use crate::settings::Settings;
-use crate::store::NewSecret;
+use crate::store::{NewSecret, Record};
 
 /// The most that is read of a value: more than any kind takes, so that the kind can say so.
 const MAX_INPUT: usize = 1024 * 1024;
@@ -145,9 +145,9 @@ pub fn add_service(settings: &Settings, args: AddServiceArgs) -> Result<u8, Erro
 fn finish(settings: &Settings, secret: NewSecret, replace: bool) -> Result<u8, Error> {
     warn_of_level(&secret.owner);
     let secrets = [secret];
-    let ids = store(settings, &secrets, replace)?;
-    for (secret, id) in secrets.iter().zip(ids) {
-        output::line(&format!("added {} to {}, id {id}", secret.name, secret.owner))?;
+    for record in store(settings, &secrets, replace)? {
+        let Record { id, name, owner, .. } = record;
+        output::line(&format!("added {name} to {owner}, id {id}"))?;
     }
     Ok(0)
 }

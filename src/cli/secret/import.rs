@@ -92,8 +92,8 @@ pub fn import(settings: &Settings, args: &ImportArgs) -> Result<u8, Error> {
             return Ok(0);
         }
     }
-    let ids = store(settings, &secrets, args.replace)?;
-    output::line(&format!("added {} secrets to {owner}", ids.len()))?;
+    let added = store(settings, &secrets, args.replace)?;
+    output::line(&format!("added {} secrets to {owner}", added.len()))?;
     Ok(0)
 }
 
@@ -149,7 +149,7 @@ fn variables(args: &ImportArgs, text: &Value, owner: &Owner) -> Result<Vec<NewSe
 /// The names that stand at this level already.
 fn taken(settings: &Settings, owner: &Owner) -> Result<Vec<Name>, Error> {
     match Store::open(&settings.store.path) {
-        Ok(store) => {
+        Ok(mut store) => {
             let records = store.list(&Selection::Owner(owner.clone()))?;
             Ok(records.into_iter().map(|record| record.name).collect())
         }

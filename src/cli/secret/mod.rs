@@ -11,9 +11,11 @@ use super::output;
 use crate::backend::BackendError;
 use crate::error::Error;
 use crate::pgservice::Service;
-use crate::secret::{Level, Owner, SecretId};
+use crate::secret::{Level, Owner};
 use crate::settings::Settings;
-use crate::store::{KeyError, KeyId, Keyring, NewSecret, PublicKey, Store, StoreError, keys};
+use crate::store::{
+    KeyError, KeyId, Keyring, NewSecret, PublicKey, Record, Store, StoreError, keys,
+};
 
 /// Commands on secrets. There is none that shows a value or edits one. Each variant's help is that
 /// of its arguments.
@@ -40,11 +42,7 @@ pub(super) fn run(settings: &Settings, command: SecretCommand) -> Result<u8, Err
 }
 
 /// Adds secrets, all or none. The first one on a fresh machine makes store and key.
-fn store(
-    settings: &Settings,
-    secrets: &[NewSecret],
-    replace: bool,
-) -> Result<Vec<SecretId>, Error> {
+fn store(settings: &Settings, secrets: &[NewSecret], replace: bool) -> Result<Vec<Record>, Error> {
     let mut tried: Option<KeyId> = None;
     loop {
         let error = match open_and_add(settings, secrets, replace) {
@@ -67,13 +65,13 @@ fn open_and_add(
     settings: &Settings,
     secrets: &[NewSecret],
     replace: bool,
-) -> Result<Vec<SecretId>, Error> {
+) -> Result<Vec<Record>, Error> {
     let (mut store, key) = if let Some(path) = &settings.store.public_key {
         let key = keys::read_public(path)?;
         (open_or_create(settings, &key)?, key)
     } else {
         let keys = keyring(settings)?;
-        let store = open_or_create(settings, keys.current().public())?;
+        let mut store = open_or_create(settings, keys.current().public())?;
         // In the middle of a rotation the file holds two keys, and the store says which one counts.
         let recipient = store.check_keys(&keys)?;
         let key = keys.find(&recipient).unwrap_or(keys.current()).public().clone();

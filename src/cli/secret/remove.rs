@@ -50,7 +50,7 @@ pub struct PurgeArgs {
 /// Removes one secret.
 pub fn remove(settings: &Settings, args: &RemoveArgs) -> Result<u8, Error> {
     let mut store = Store::open(&settings.store.path)?;
-    let record = find(&store, args)?;
+    let record = find(&mut store, args)?;
     store.remove(&record)?;
     output::line(&format!("removed {} of {}", record.name, record.owner))?;
     let same_name = store.list(&Selection::Named(record.name.clone()))?;
@@ -89,7 +89,7 @@ pub fn purge(settings: &Settings, args: &PurgeArgs) -> Result<u8, Error> {
     Ok(0)
 }
 
-fn find(store: &Store, args: &RemoveArgs) -> Result<Record, Error> {
+fn find(store: &mut Store, args: &RemoveArgs) -> Result<Record, Error> {
     let Ok(name) = args.secret.parse::<Name>() else {
         if !args.owner.is_empty() {
             return Err(Error::Usage(
