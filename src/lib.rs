@@ -72,6 +72,7 @@
 //! error
 //! pipeline
 //! preflight
+//! server
 //! cli
 //! ```
 //!
@@ -119,6 +120,8 @@ pub mod qgis_project;
 pub mod redact;
 pub mod report;
 pub mod secret;
+#[cfg(feature = "service")]
+pub mod server;
 pub mod settings;
 pub mod store;
 pub mod supervise;

@@ -25,6 +25,7 @@ const LAYERS: &[&[&str]] = &[
     &["error"],
     &["pipeline"],
     &["preflight"],
+    &["server"],
     &["cli"],
 ];
 
@@ -53,6 +54,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ),
     ("reqwest", &["http.rs"]),
     ("rusqlite", &["store/sqlite.rs"]),
+    ("axum", &["server/"]),
     ("hpke::", &["store/seal.rs"]),
     ("clap::", &["cli/"]),
     ("use landlock::", &["containment/landlock.rs", "containment/mod.rs"]),
