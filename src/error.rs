@@ -263,6 +263,8 @@ fn store(error: &StoreError) -> (&'static str, u8) {
         StoreError::Access(error) => key(error),
         StoreError::Contended(_) => ("store_contended", UNAVAILABLE),
         StoreError::Unreachable(..) => ("store_unreachable", UNAVAILABLE),
+        StoreError::Busy(_) | StoreError::Closed(_) => ("store_busy", UNAVAILABLE),
+        StoreError::Fault(_) => ("internal", INTERNAL),
         StoreError::Database(..) => ("store_failed", UNAVAILABLE),
     }
 }

@@ -8,6 +8,8 @@ pub mod database;
 pub mod handle;
 mod inventory;
 pub mod keys;
+#[cfg(feature = "service")]
+pub mod pool;
 mod rows;
 pub mod schema;
 pub mod seal;
@@ -17,6 +19,8 @@ pub mod sqlite;
 
 pub use handle::Store;
 pub use keys::{KeyError, Keyring};
+#[cfg(feature = "service")]
+pub use pool::Pool;
 pub use schema::{NewSecret, Record, StoreError};
 pub use seal::{KeyId, OpenError, PrivateKey, PublicKey};
 pub use selection::Selection;

@@ -267,6 +267,15 @@ pub enum StoreError {
     /// No connection to a database server.
     #[error("the store {0} cannot be reached: {1}")]
     Unreachable(Place, String),
+    /// As many wait for the store as may.
+    #[error("too many wait for the store {0}; try again later")]
+    Busy(Place),
+    /// The service is shutting down.
+    #[error("the store {0} is being closed; try again later")]
+    Closed(Place),
+    /// A fault of this program's while it worked on the store; what it had changed is undone.
+    #[error("work on the store {0} stopped by a fault in the program; nothing was changed")]
+    Fault(Place),
     /// Anything else that the database says. Its messages name tables and files, never values.
     #[error("the store {0}: {1}")]
     Database(Place, #[source] Box<dyn Error + Send + Sync>),

@@ -8,7 +8,8 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -20,6 +21,11 @@ use super::seal::PublicKey;
 
 /// How long to wait for another process's transaction.
 const BUSY: Duration = Duration::from_secs(5);
+
+/// How long to wait before the next look.
+const PAUSE: Duration = Duration::from_millis(5);
+
+const NO_LOG: &str = "its file system cannot hold a write-ahead log; keep it on a local disk";
 
 /// The beginning of the names of stores that are not finished yet.
 const TEMPORARY: &str = ".qgis-secrets-store-";
@@ -100,6 +106,43 @@ impl Sqlite {
         self.batch(SERVICE)?;
         self.pragma("user_version", VERSION)?;
         self.commit().map(|()| true)
+    }
+
+    /// From now on this connection refuses to write.
+    pub fn only_read(&mut self) -> Result<(), StoreError> {
+        self.batch("PRAGMA query_only = ON")
+    }
+
+    /// Makes the journal a write-ahead log, in which readers and the writer don't wait for each
+    /// other. It stays one until [`Sqlite::leave_log`].
+    #[expect(clippy::disallowed_methods, reason = "nothing tells when the last reader has gone")]
+    pub fn use_log(&mut self) -> Result<(), StoreError> {
+        // A journal can be changed only while nobody else reads, and the change itself doesn't wait.
+        let until = Instant::now() + BUSY;
+        loop {
+            match self.journal("WAL") {
+                Err(StoreError::Locked(_)) if Instant::now() < until => thread::sleep(PAUSE),
+                Ok(mode) if mode == "wal" => return Ok(()),
+                // The file system has no shared memory, as one on a network.
+                Ok(_) => return Err(StoreError::Database(self.place.clone(), NO_LOG.into())),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Puts all of the log into the file and removes it, unless another process has the file open;
+    /// then that one does, or the next that serves it.
+    pub fn leave_log(mut self) {
+        self.rollback();
+        if self.connection.busy_timeout(Duration::ZERO).is_ok() {
+            drop(self.journal("DELETE"));
+        }
+    }
+
+    fn journal(&self, mode: &str) -> Result<String, StoreError> {
+        self.connection
+            .pragma_update_and_check(None, "journal_mode", mode, |row| row.get(0))
+            .map_err(|error| translate(&self.place, error))
     }
 
     fn connect(path: &Path) -> Result<Self, StoreError> {
