@@ -65,7 +65,8 @@
 //!
 //! ```text
 //! sys  secret  task
-//! pgservice  environment  job  redact  settings  http  dotenv  qgis_project  connect
+//! pgservice  environment  job  redact  settings  http  dotenv  qgis_project  connect  access
+//! membership
 //! precedence  store  log
 //! backend  containment  supervise
 //! report
@@ -102,6 +103,7 @@
 //!   once; a job of the same account can do that itself where Landlock is older than version 6.
 //! - Root on the same machine, a debugger with its rights, the kernel: not at all.
 
+pub mod access;
 pub mod backend;
 pub mod cli;
 pub mod connect;
@@ -112,6 +114,7 @@ pub mod error;
 pub mod http;
 pub mod job;
 pub mod log;
+pub mod membership;
 pub mod pgservice;
 pub mod pipeline;
 pub mod precedence;

@@ -107,7 +107,7 @@ impl FromStr for Level {
 /// A word that stands for nothing; holds what was expected, not what was read.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this is not {0}")]
-pub struct UnknownWord(&'static str);
+pub struct UnknownWord(pub(crate) &'static str);
 
 /// Names a secret inside a resolution: the identity is (kind, key), never the key alone.
 ///

@@ -4,4 +4,6 @@
 //! `around` (headers, limits, metrics), the routes. An error that a client sees is a
 //! [`problem::Problem`].
 
+pub mod administration;
 pub mod problem;
+pub mod submission;

@@ -4,12 +4,16 @@
 //! private key; the seal binds the value to its row, so that a row that was moved, renamed or
 //! altered does not open; a change is whole or absent, whenever the process dies.
 
+pub mod access;
 pub mod database;
 pub mod handle;
 mod inventory;
 pub mod keys;
+pub mod ledger;
+pub mod page;
 #[cfg(feature = "service")]
 pub mod pool;
+pub mod registry;
 mod rows;
 pub mod schema;
 pub mod seal;

@@ -1,0 +1,165 @@
+//! Why something is not done, in words for people, with a stable word and an HTTP status.
+//!
+//! Invariant: what an actor may not see is refused exactly as what doesn't exist.
+
+use crate::access::Denied;
+use crate::error::Error;
+use crate::secret::{Id, InvalidId, Name, Owner};
+use crate::store::StoreError;
+
+/// Why administration does not do what it was asked. Holds no value.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The actor may not. [`Denied::Hidden`] also stands for what isn't there.
+    #[error("{0}")]
+    Denied(Denied),
+    /// An API token that is none, is over, or was revoked.
+    #[error("this API token is not valid: {0}")]
+    Token(&'static str),
+    /// A field of the request.
+    #[error("{field}: {why}")]
+    Invalid {
+        /// Which.
+        field: &'static str,
+        /// What is wrong, and what to do.
+        why: String,
+    },
+    /// An id in a request.
+    #[error("{field}: {why}")]
+    InvalidId {
+        /// Which field.
+        field: &'static str,
+        /// What is wrong.
+        why: InvalidId,
+    },
+    /// The level is switched off.
+    #[error(
+        "an organization's defaults for single members are switched off; add a project's secret \
+         and assign it, or switch them on (`service.organization_user`)"
+    )]
+    LevelDisabled,
+    /// The scope is not registered.
+    #[error("the {0} is not registered; register it first")]
+    NotRegistered(crate::access::Scope),
+    /// An organization that a project names.
+    #[error("the organization {0} is not registered; register it before its projects")]
+    OrganizationUnknown(Id),
+    /// An organization that projects belong to.
+    #[error("projects of the organization {0} are registered still; delete or transfer them first")]
+    OrganizationInUse(Id),
+    /// Who can't be assigned to.
+    #[error(
+        "{user} is no member of the {scope}, so nothing can be assigned to them there; make them \
+         a member first"
+    )]
+    NotAMember {
+        /// The user.
+        user: Id,
+        /// Where.
+        scope: crate::access::Scope,
+    },
+    /// Something stands there already.
+    #[error("{owner} has a secret {name} already; replace it, or remove it first")]
+    Exists {
+        /// The name taken.
+        name: Name,
+        /// Where.
+        owner: Owner,
+    },
+    /// The same name twice in one request.
+    #[error("{name} stands twice in the request; keep one of the two")]
+    Twice {
+        /// The name.
+        name: Name,
+    },
+    /// A key that was used for something else.
+    #[error(
+        "the idempotency key was used for another request in the last 24 hours; choose a new one"
+    )]
+    IdempotencyMismatch,
+    /// The store. The cause says more, for the log and not for clients.
+    #[error("{}", store_text(.0))]
+    Store(#[source] Error),
+}
+
+fn store_text(error: &Error) -> &'static str {
+    match status(error) {
+        503 => "the store is not available at the moment; try again",
+        _ => "the store refuses this; the service's log says why",
+    }
+}
+
+fn status(error: &Error) -> u16 {
+    match error.kind() {
+        "store_locked" | "store_contended" | "store_unreachable" | "store_full" | "store_busy"
+        | "secret_gone" => 503,
+        _ => 500,
+    }
+}
+
+impl From<Denied> for Refusal {
+    fn from(denied: Denied) -> Self {
+        Self::Denied(denied)
+    }
+}
+
+impl From<StoreError> for Refusal {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Exists { name, owner } => Self::Exists { name, owner },
+            error => Self::Store(error.into()),
+        }
+    }
+}
+
+impl Refusal {
+    /// What isn't there, or isn't to be seen.
+    pub const NOT_FOUND: Self = Self::Denied(Denied::Hidden);
+
+    /// The stable word.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Denied(denied) => denied.kind(),
+            Self::Token(_) => "token_invalid",
+            Self::Invalid { .. } | Self::InvalidId { .. } => "invalid",
+            Self::LevelDisabled => "level_disabled",
+            Self::NotRegistered(_) => "not_registered",
+            Self::OrganizationUnknown(_) => "organization_unknown",
+            Self::OrganizationInUse(_) => "organization_in_use",
+            Self::NotAMember { .. } => "not_a_member",
+            Self::Exists { .. } => "secret_exists",
+            Self::Twice { .. } => "secret_twice",
+            Self::IdempotencyMismatch => "idempotency_mismatch",
+            Self::Store(error) => error.kind(),
+        }
+    }
+
+    /// The HTTP status.
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::Denied(Denied::Hidden) => 404,
+            Self::Denied(_) => 403,
+            Self::Token(_) => 401,
+            Self::Exists { .. } | Self::OrganizationInUse(_) => 409,
+            Self::Invalid { .. }
+            | Self::InvalidId { .. }
+            | Self::LevelDisabled
+            | Self::NotRegistered(_)
+            | Self::OrganizationUnknown(_)
+            | Self::NotAMember { .. }
+            | Self::Twice { .. }
+            | Self::IdempotencyMismatch => 422,
+            Self::Store(error) => status(error),
+        }
+    }
+
+    /// The field of the request that is to blame, if one is.
+    pub fn field(&self) -> Option<&'static str> {
+        match self {
+            Self::Invalid { field, .. } | Self::InvalidId { field, .. } => Some(field),
+            Self::NotAMember { .. } => Some("user"),
+            Self::OrganizationUnknown(_) => Some("organization"),
+            _ => None,
+        }
+    }
+}
