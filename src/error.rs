@@ -11,6 +11,7 @@ use crate::containment::{ContainmentError, Exposed, WorkspaceError};
 use crate::environment::Refused;
 use crate::http::{HttpError, TokenError};
 use crate::job::{Identity, InvalidJob};
+use crate::job_token::{self, BadKey};
 use crate::pgservice::Rejected;
 use crate::precedence::Conflict;
 use crate::qgis_project::Unreadable;
@@ -69,6 +70,12 @@ pub enum Error {
     /// A token's file.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// A job token that doesn't count.
+    #[error(transparent)]
+    JobToken(#[from] job_token::Refused),
+    /// A key for job tokens.
+    #[error(transparent)]
+    TokenKey(#[from] BadKey),
     /// The backend.
     #[error(transparent)]
     Backend(#[from] BackendError),
@@ -182,6 +189,8 @@ impl Error {
             Self::Fetch(error) => fetch(error),
             Self::Token(TokenError::Unreadable(..)) => ("token_unreadable", SETTINGS),
             Self::Token(TokenError::Content(_)) => ("token_invalid", SETTINGS),
+            Self::JobToken(refused) => job_token(refused),
+            Self::TokenKey(error) => token_key(error),
             Self::Backend(BackendError::Store(error)) => store(error),
             Self::Backend(BackendError::Key(error)) => key(error),
             Self::Conflict(_) => ("secrets_ambiguous", UNAVAILABLE),
@@ -244,6 +253,37 @@ fn fetch(error: &HttpError) -> (&'static str, u8) {
             ("job_unavailable", UNAVAILABLE)
         }
         HttpError::Setup(_) => ("setup_failed", INTERNAL),
+    }
+}
+
+/// The words are [`job_token::Refused::kind`]'s; a test keeps them so.
+fn job_token(refused: &job_token::Refused) -> (&'static str, u8) {
+    use job_token::Refused;
+    match refused {
+        Refused::Malformed(_) => ("token_malformed", DENIED),
+        Refused::Algorithm(_) | Refused::OtherAlgorithm { .. } => ("token_algorithm", DENIED),
+        Refused::KeyUnknown(_) | Refused::KeyUnnamed(_) => ("token_key_unknown", DENIED),
+        Refused::Signature => ("token_signature", DENIED),
+        Refused::Expired(_) => ("token_expired", DENIED),
+        Refused::NotYetValid(_) => ("token_not_yet_valid", DENIED),
+        Refused::Audience(_) => ("token_audience", DENIED),
+        Refused::Issuer(_) => ("token_issuer", DENIED),
+        Refused::Claims { .. } => ("token_claims", DENIED),
+        Refused::Lifetime(_) => ("token_lifetime", DENIED),
+        Refused::KeysUnavailable(_) => ("keys_unavailable", UNAVAILABLE),
+    }
+}
+
+fn token_key(error: &BadKey) -> (&'static str, u8) {
+    match error {
+        BadKey::Unreadable(..) => ("token_key_unreadable", SETTINGS),
+        BadKey::Private(_) | BadKey::Content(..) => ("token_key_invalid", SETTINGS),
+        BadKey::Address(_) | BadKey::Plain => ("token_key_url_invalid", SETTINGS),
+        BadKey::Access(error) => key(error),
+        BadKey::Exists(_) => ("token_key_exists", INVALID),
+        BadKey::Unwritable(..) => ("io", INTERNAL),
+        BadKey::Refused(_) => ("token_unusable", INVALID),
+        BadKey::Failed(_) => ("setup_failed", INTERNAL),
     }
 }
 

@@ -6,11 +6,12 @@
 
 use std::fs::File;
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Client, Method, Request, Response, StatusCode, Url};
 
 use crate::secret::{Value, ValueBuf};
@@ -125,9 +126,19 @@ pub fn read_token(path: &Path) -> Result<Value, TokenError> {
 
 /// Fetches up to `limit` bytes.
 pub async fn get(endpoint: Endpoint<'_>, limit: usize) -> Result<Value, HttpError> {
+    get_dated(endpoint, limit).await.map(|(body, _)| body)
+}
+
+/// Fetches up to `limit` bytes, and for how long they count as fresh, if the answer says so (RFC
+/// 9111, section 5.2.2: `max-age`; zero for `no-store` and `no-cache`).
+pub async fn get_dated(
+    endpoint: Endpoint<'_>,
+    limit: usize,
+) -> Result<(Value, Option<Duration>), HttpError> {
     let request = request(Method::GET, &endpoint)?;
     let attempt = async |client: &Client, request: Request, url: &str| {
         let mut response = send(client, request, url).await?;
+        let max_age = max_age(response.headers());
         let mut body = ValueBuf::new();
         let large = || HttpError::TooLarge { url: url.into(), limit };
         if response.content_length().is_some_and(|length| length > limit as u64) {
@@ -139,7 +150,7 @@ pub async fn get(endpoint: Endpoint<'_>, limit: usize) -> Result<Value, HttpErro
             }
             body.push(&chunk);
         }
-        Ok(body.finish())
+        Ok((body.finish(), max_age))
     };
     retried(endpoint, request, attempt).await
 }
@@ -157,15 +168,45 @@ pub async fn post(endpoint: Endpoint<'_>, key: &str, json: String) -> Result<(),
     retried(endpoint, request, attempt).await
 }
 
-fn request(method: Method, endpoint: &Endpoint<'_>) -> Result<Request, HttpError> {
-    let url = Url::parse(endpoint.url).map_err(|_| HttpError::Url)?;
+/// Whether nobody between can read or change what is exchanged with `url`: TLS, or this machine.
+pub fn is_confidential(url: &str) -> Result<bool, HttpError> {
+    let url = checked(url)?;
+    let here = match url.host_str() {
+        Some("localhost" | "[::1]") => true,
+        Some(host) => host.parse::<Ipv4Addr>().is_ok_and(|address| address.is_loopback()),
+        None => false,
+    };
+    Ok(url.scheme() == "https" || here)
+}
+
+fn max_age(headers: &HeaderMap) -> Option<Duration> {
+    let words = headers.get_all(CACHE_CONTROL).iter().filter_map(|line| line.to_str().ok());
+    let mut age = None;
+    for word in words.flat_map(|line| line.split(',')) {
+        let word = word.trim().to_ascii_lowercase();
+        if matches!(word.as_str(), "no-store" | "no-cache") {
+            return Some(Duration::ZERO);
+        }
+        if let Some(seconds) = word.strip_prefix("max-age=") {
+            age = seconds.trim_matches('"').parse().ok().map(Duration::from_secs);
+        }
+    }
+    age
+}
+
+fn checked(url: &str) -> Result<Url, HttpError> {
+    let url = Url::parse(url).map_err(|_| HttpError::Url)?;
     if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
         return Err(HttpError::Url);
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(HttpError::Credentials);
     }
-    let mut request = Request::new(method, url);
+    Ok(url)
+}
+
+fn request(method: Method, endpoint: &Endpoint<'_>) -> Result<Request, HttpError> {
+    let mut request = Request::new(method, checked(endpoint.url)?);
     if let Some(token) = endpoint.token {
         let mut header = ValueBuf::new();
         header.push(b"Bearer ");

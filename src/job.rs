@@ -69,6 +69,45 @@ impl Identity {
     }
 }
 
+/// Which job a descriptor is for, and whom it works for: what a job token names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Subject {
+    /// The orchestrator's id of the job.
+    pub id: Id,
+    /// Which try of it this is, from 1.
+    pub attempt: u32,
+    /// Who it works for.
+    pub identity: Identity,
+}
+
+impl Subject {
+    /// Reads a descriptor by the same rules as [`Job::parse`], but for those that depend on the
+    /// settings of where it will run.
+    pub fn parse(text: &[u8]) -> Result<Self, InvalidJob> {
+        Self::of(&known_version(text)?)
+    }
+
+    fn of(raw: &Descriptor) -> Result<Self, InvalidJob> {
+        let id = |key, text: &str| text.parse().map_err(|why| InvalidJob::Id { key, why });
+        if raw.attempt == 0 {
+            return Err(InvalidJob::Value { key: "attempt", problem: "attempts count from 1" });
+        }
+        Ok(Self {
+            id: id("id", &raw.id)?,
+            attempt: raw.attempt,
+            identity: Identity {
+                project: id("project", &raw.project)?,
+                organization: raw
+                    .organization
+                    .as_deref()
+                    .map(|o| id("organization", o))
+                    .transpose()?,
+                user: raw.user.as_deref().map(|u| id("user", u)).transpose()?,
+            },
+        })
+    }
+}
+
 /// A checked description of one run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Job {
@@ -204,11 +243,7 @@ fn at(path: &str) -> String {
 impl Job {
     /// Reads a descriptor and checks it against the policy.
     pub fn parse(text: &[u8], policy: Policy<'_>) -> Result<Self, InvalidJob> {
-        let raw = descriptor::parse(text)?;
-        if raw.version != u64::from(VERSION) {
-            return Err(InvalidJob::Version(raw.version));
-        }
-        Self::check(raw, policy)
+        Self::check(known_version(text)?, policy)
     }
 
     /// A job from the command line, by the same rules; its id is new.
@@ -233,13 +268,10 @@ impl Job {
     }
 
     fn check(raw: Descriptor, policy: Policy<'_>) -> Result<Self, InvalidJob> {
-        let id = |key, text: &str| text.parse().map_err(|why| InvalidJob::Id { key, why });
         let value = |key, problem| Err::<Self, _>(InvalidJob::Value { key, problem });
 
+        let Subject { id, attempt, identity } = Subject::of(&raw)?;
         let command = command(raw.command, raw.task, raw.params, policy)?;
-        if raw.attempt == 0 {
-            return value("attempt", "attempts count from 1");
-        }
         if raw.traceparent.as_deref().is_some_and(|text| !is_traceparent(text)) {
             return value("traceparent", "not a W3C traceparent (00-<32 hex>-<16 hex>-<2 hex>)");
         }
@@ -260,13 +292,9 @@ impl Job {
             )?;
 
         Ok(Self {
-            id: id("id", &raw.id)?,
-            attempt: raw.attempt,
-            identity: Identity {
-                project: id("project", &raw.project)?,
-                organization: raw.organization.map(|o| id("organization", &o)).transpose()?,
-                user: raw.user.map(|u| id("user", &u)).transpose()?,
-            },
+            id,
+            attempt,
+            identity,
             labels: raw.labels.0,
             traceparent: raw.traceparent,
             command,
@@ -282,6 +310,14 @@ impl Job {
             feedback: raw.feedback.map(|file| path("feedback", &file)).transpose()?,
         })
     }
+}
+
+fn known_version(text: &[u8]) -> Result<Descriptor, InvalidJob> {
+    let raw = descriptor::parse(text)?;
+    if raw.version != u64::from(VERSION) {
+        return Err(InvalidJob::Version(raw.version));
+    }
+    Ok(raw)
 }
 
 fn command(

@@ -68,6 +68,7 @@
 //! pgservice  environment  job  redact  settings  http  dotenv  qgis_project  connect  access
 //! membership
 //! precedence  store  log
+//! job_token
 //! backend  containment  supervise
 //! report
 //! error
@@ -113,6 +114,7 @@ pub mod environment;
 pub mod error;
 pub mod http;
 pub mod job;
+pub mod job_token;
 pub mod log;
 pub mod membership;
 pub mod pgservice;

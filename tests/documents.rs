@@ -72,6 +72,7 @@ fn links_between_documents_lead_somewhere() {
         "README.md",
         "docs/containment.md",
         "docs/errors.md",
+        "docs/job-tokens.md",
         "docs/logs.md",
         "docs/report.md",
         "docs/store.md",

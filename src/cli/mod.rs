@@ -13,6 +13,7 @@ pub mod report;
 pub mod run;
 pub mod secret;
 pub mod sweep;
+pub mod token;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -67,6 +68,9 @@ enum Command {
     /// Make, show and rotate the store's key
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Issue and inspect job tokens, and make the keys that sign them
+    #[command(subcommand)]
+    Token(token::TokenCommand),
     Completions(complete::CompletionsArgs),
     Man(complete::ManArgs),
 }
@@ -124,6 +128,7 @@ fn dispatch(Cli { global, command }: Cli, mut credentials: Vec<Credential>) -> R
         Command::Secret(command) => secret::run(&plain()?, command),
         Command::Report(command) => report::run(&plain()?, &command),
         Command::Key(command) => key::run(&plain()?, command),
+        Command::Token(command) => token::run(&plain()?, command),
         Command::Completions(args) => complete::completions(&args),
         Command::Man(args) => complete::man(&args),
     }
