@@ -67,7 +67,7 @@
 //! sys  secret  task
 //! pgservice  environment  job  redact  settings  http  dotenv  qgis_project  connect  access
 //! membership
-//! precedence  store  log
+//! precedence  store  log  wire
 //! job_token
 //! backend  containment  supervise
 //! report
@@ -132,3 +132,4 @@ pub mod store;
 pub mod supervise;
 pub mod sys;
 pub mod task;
+pub mod wire;
