@@ -13,8 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::task::{InvalidTemplate, RawTemplate, Template};
 
+mod backend;
 mod file;
 
+pub use backend::{Address, Backend, InvalidAddress, Service};
 use file::File;
 
 /// Where settings are looked for when no option says so, after the user's own.
@@ -44,11 +46,16 @@ pub const DEFAULT_PASS: &[&str] = &[
     "OMP_NUM_THREADS",
 ];
 
+/// The variable that holds a job token for the secrets service, where no file does.
+pub const JOB_TOKEN: &str = "QGIS_SECRETS_JOB_TOKEN";
+
 /// What the program goes by.
 #[derive(Debug)]
 pub struct Settings {
     /// The file that they were read from, if one was.
     pub file: Option<PathBuf>,
+    /// Where secrets come from.
+    pub backend: Backend,
     /// The embedded store.
     pub store: Store,
     /// Where descriptors come from and what they may do.
@@ -209,6 +216,10 @@ pub struct Overrides {
     pub key: Option<PathBuf>,
     /// `store.public_key`
     pub public_key: Option<PathBuf>,
+    /// `backend.service.url`, and that it is asked; none: what the file says.
+    pub service: Vec<String>,
+    /// `backend.service.token_file`
+    pub job_token_file: Option<PathBuf>,
     /// `job.token_file`
     pub token_file: Option<PathBuf>,
     /// `report.file`
@@ -236,6 +247,9 @@ pub enum InvalidSettings {
     /// A value out of its range.
     #[error("the setting `{0}` {1}")]
     Value(&'static str, &'static str),
+    /// An address of the secrets service.
+    #[error("an address of the secrets service (--service or `backend.service.url`) {0}")]
+    Service(#[source] InvalidAddress),
     /// No place for the store, for there is no home directory.
     #[error("there is no home directory to keep the store in; set --store or `store.path`")]
     NoHome,
@@ -272,6 +286,7 @@ impl Settings {
         places: &Places,
     ) -> Result<Self, InvalidSettings> {
         let File {
+            backend,
             store,
             job,
             tasks,
@@ -317,7 +332,12 @@ impl Settings {
         if report.url.as_ref().is_some_and(|url| !is_url(url)) {
             return Err(InvalidSettings::Value("report.url", "is no http:// or https:// URL"));
         }
+        if environment.pass.iter().any(|name| name == JOB_TOKEN) {
+            let problem = "names the job token, which no job gets";
+            return Err(InvalidSettings::Value("environment.pass", problem));
+        }
         Ok(Self {
+            backend: backend.check(overrides)?,
             file: source.map(|(path, _)| path.into()),
             job: Job {
                 commands: job.commands,

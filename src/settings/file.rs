@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::backend::RawBackend;
 use super::{DEFAULT_PASS, ExitCodes, InvalidSettings, RawTemplate};
 
 /// The whole file.
@@ -12,6 +13,7 @@ use super::{DEFAULT_PASS, ExitCodes, InvalidSettings, RawTemplate};
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct File {
+    pub(super) backend: RawBackend,
     pub(super) store: Store,
     pub(super) job: Job,
     #[cfg_attr(test, schemars(skip))]

@@ -35,12 +35,18 @@ fn the_sample_lists_every_setting() {
     let schema = serde_json::to_value(schemars::schema_for!(File)).unwrap();
     let sample: toml::Table = toml::from_str(&uncommented()).unwrap();
     let sections = schema["properties"].as_object().unwrap();
-    assert_eq!(sections.len(), 9);
+    assert_eq!(sections.len(), 10);
     for (section, reference) in sections {
         let name = reference["$ref"].as_str().unwrap().rsplit('/').next().unwrap();
-        for key in schema["$defs"][name]["properties"].as_object().unwrap().keys() {
+        let keys = schema["$defs"][name]["properties"].as_object().unwrap();
+        for key in keys.keys() {
             assert!(sample[section].get(key).is_some(), "{section}.{key} is not in the sample");
         }
+    }
+    let keys = schema["$defs"]["RawService"]["properties"].as_object().unwrap();
+    for key in keys.keys() {
+        let service = &sample["backend"]["service"];
+        assert!(service.get(key).is_some(), "backend.service.{key} is not in the sample");
     }
 }
 
@@ -80,6 +86,10 @@ fn faults_name_their_line_and_repeat_no_value() {
         ("[environment]\ninherit = 'hunter2'", "line 2: "),
         ("[supervision]\ngrace_s = -1", "`supervision.grace_s` must be seconds"),
         ("[supervision]\ngrace_s = inf", "`supervision.grace_s` must be seconds"),
+        ("[environment]\npass = ['QGIS_SECRETS_JOB_TOKEN']", "which no job gets"),
+        ("[backend]\nkind = 'hunter2'", "line 2: "),
+        ("[backend.service]\nurl = 3", "line 2: expected a URL, or a list of URLs"),
+        ("[backend.service]\nurl = ['hunter2']", "an address of the secrets service"),
         ("[workspace]\npath = ['tmp']", "`workspace.path` holds a path that is not absolute"),
         ("[audit]\nfile = 'hunter2'", "`audit.file` holds a path that is not absolute"),
         (
