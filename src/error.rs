@@ -6,10 +6,10 @@
 use nix::libc;
 use nix::sys::signal::Signal;
 
-use crate::backend::BackendError;
+use crate::backend::{BackendError, ServiceError};
 use crate::containment::{ContainmentError, Exposed, WorkspaceError};
 use crate::environment::Refused;
-use crate::http::{HttpError, TokenError};
+use crate::http::{HttpError, NoPeer, TokenError};
 use crate::job::{Identity, InvalidJob};
 use crate::job_token::{self, BadKey};
 use crate::pgservice::Rejected;
@@ -187,12 +187,12 @@ impl Error {
             Self::Job(_) | Self::JobSize(..) => ("job_invalid", INVALID),
             Self::JobFile(..) => ("job_unreadable", INVALID),
             Self::Fetch(error) => fetch(error),
-            Self::Token(TokenError::Unreadable(..)) => ("token_unreadable", SETTINGS),
-            Self::Token(TokenError::Content(_)) => ("token_invalid", SETTINGS),
+            Self::Token(error) => token(error),
             Self::JobToken(refused) => job_token(refused),
             Self::TokenKey(error) => token_key(error),
             Self::Backend(BackendError::Store(error)) => store(error),
             Self::Backend(BackendError::Key(error)) => key(error),
+            Self::Backend(BackendError::Service(error)) => service(error),
             Self::Conflict(_) => ("secrets_ambiguous", UNAVAILABLE),
             Self::StoredService(..) => ("secret_damaged", UNAVAILABLE),
             Self::Missing(..) => ("secret_missing", MISSING),
@@ -284,6 +284,35 @@ fn token_key(error: &BadKey) -> (&'static str, u8) {
         BadKey::Unwritable(..) => ("io", INTERNAL),
         BadKey::Refused(_) => ("token_unusable", INVALID),
         BadKey::Failed(_) => ("setup_failed", INTERNAL),
+    }
+}
+
+fn token(error: &TokenError) -> (&'static str, u8) {
+    match error {
+        TokenError::Unreadable(..) => ("token_unreadable", SETTINGS),
+        TokenError::Content(_) => ("token_invalid", SETTINGS),
+    }
+}
+
+fn service(error: &ServiceError) -> (&'static str, u8) {
+    match error {
+        ServiceError::NoToken => ("token_missing", SETTINGS),
+        ServiceError::Token(error) => token(error),
+        ServiceError::TokenContent => ("token_invalid", SETTINGS),
+        ServiceError::Client(NoPeer::File(_)) => ("certificate_invalid", SETTINGS),
+        ServiceError::Client(NoPeer::Http(HttpError::Token)) => ("token_invalid", SETTINGS),
+        ServiceError::Client(NoPeer::Http(_)) => ("setup_failed", INTERNAL),
+        ServiceError::Denied { .. } | ServiceError::Another { .. } => ("backend_denied", DENIED),
+        ServiceError::Refused { .. } => ("backend_refused", UNAVAILABLE),
+        ServiceError::Unavailable { .. }
+        | ServiceError::GivenUp { .. }
+        | ServiceError::AskedToWait { .. } => ("backend_unavailable", UNAVAILABLE),
+        ServiceError::Untrusted { .. } => ("backend_untrusted", UNAVAILABLE),
+        ServiceError::Malformed { why, .. } if why.is_newer() => ("backend_newer", SETTINGS),
+        ServiceError::Malformed { .. }
+        | ServiceError::TooLarge { .. }
+        | ServiceError::Valueless(_) => ("backend_invalid", UNAVAILABLE),
+        ServiceError::Value(..) => ("secret_damaged", UNAVAILABLE),
     }
 }
 

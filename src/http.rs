@@ -1,4 +1,4 @@
-//! The only HTTP client: fetches a descriptor, delivers a report.
+//! The only HTTP client: fetches a descriptor, delivers a report, asks a service.
 //!
 //! Invariants: nothing of it is built before it is needed; one deadline bounds all attempts, and
 //! one limit the answer; only what may pass is tried again (connection errors, 429, 5xx); no
@@ -12,9 +12,15 @@ use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
 use reqwest::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue};
-use reqwest::{Client, Method, Request, Response, StatusCode, Url};
+use reqwest::{Client, ClientBuilder, Method, Request, Response, StatusCode, Url};
 
 use crate::secret::{Value, ValueBuf};
+
+mod peer;
+mod tls;
+
+pub use peer::{Answered, At, NoAnswer, NoPeer, Peer};
+pub use tls::{Tls, TlsFault, TlsFileError};
 
 /// The largest token file, in bytes.
 const MAX_TOKEN: usize = 64 * 1024;
@@ -115,13 +121,22 @@ pub fn read_token(path: &Path) -> Result<Value, TokenError> {
     let fault = |error| TokenError::Unreadable(path.into(), error);
     let text = File::open(path).and_then(|file| ValueBuf::read(file, MAX_TOKEN)).map_err(fault)?;
     let text = text.ok_or_else(|| fault(io::Error::other("larger than 64 KiB")))?;
-    let text = text.as_slice().trim_ascii();
-    if text.is_empty() || !text.iter().all(u8::is_ascii_graphic) {
-        return Err(TokenError::Content(path.into()));
+    token(text.as_slice()).ok_or_else(|| TokenError::Content(path.into()))
+}
+
+/// The token that came as a value; `None` if it is none.
+pub fn given_token(value: &Value) -> Option<Value> {
+    token(value.expose())
+}
+
+fn token(text: &[u8]) -> Option<Value> {
+    let text = text.trim_ascii();
+    if text.is_empty() || text.len() > MAX_TOKEN || !text.iter().all(u8::is_ascii_graphic) {
+        return None;
     }
     let mut token = ValueBuf::new();
     token.push(text);
-    Ok(token.finish())
+    Some(token.finish())
 }
 
 /// Fetches up to `limit` bytes.
@@ -219,18 +234,21 @@ fn request(method: Method, endpoint: &Endpoint<'_>) -> Result<Request, HttpError
     Ok(request)
 }
 
+/// What every client has.
+fn builder() -> ClientBuilder {
+    Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT)
+        .user_agent(concat!("qgis-secrets/", env!("CARGO_PKG_VERSION")))
+}
+
 async fn retried<T>(
     endpoint: Endpoint<'_>,
     request: Request,
     attempt: impl AsyncFn(&Client, Request, &str) -> Result<T, HttpError>,
 ) -> Result<T, HttpError> {
     let url = &named(request.url());
-    let client = &Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .connect_timeout(CONNECT)
-        .user_agent(concat!("qgis-secrets/", env!("CARGO_PKG_VERSION")))
-        .build()
-        .map_err(|error| HttpError::Setup(error.to_string()))?;
+    let client = &builder().build().map_err(|error| HttpError::Setup(error.to_string()))?;
     let mut last = "no answer".to_owned();
     let tries = async || match request.try_clone() {
         Some(request) => attempt(client, request, url).await,
@@ -257,7 +275,7 @@ async fn retried<T>(
 }
 
 /// Says so when it takes more than a second, for somebody may be watching.
-async fn told_when_slow<T>(url: &str, work: impl Future<Output = T>) -> T {
+pub async fn told_when_slow<T>(url: &str, work: impl Future<Output = T>) -> T {
     let mut work = std::pin::pin!(work);
     tokio::select! {
         done = &mut work => return done,
@@ -294,15 +312,22 @@ fn named(url: &Url) -> String {
     url.into()
 }
 
-/// The innermost cause says most: "connection refused", "certificate has expired".
 fn connection(url: &str, error: &reqwest::Error) -> HttpError {
+    let why = match tls::fault(error) {
+        Some(fault) => fault.to_string(),
+        None => cause(error),
+    };
+    HttpError::Connection { url: url.into(), why }
+}
+
+/// The innermost cause says most: "connection refused", "connection closed".
+fn cause(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {
         if inner.to_string() == "dns error" {
-            let why = "the address of the host's name cannot be found".to_owned();
-            return HttpError::Connection { url: url.into(), why };
+            return "the address of the host's name cannot be found".to_owned();
         }
         cause = inner;
     }
-    HttpError::Connection { url: url.into(), why: cause.to_string() }
+    cause.to_string()
 }

@@ -156,6 +156,8 @@ pub struct Policy<'a> {
 /// A job that the command line describes, without a descriptor.
 #[derive(Clone, Debug)]
 pub struct Invocation {
+    /// Its id; `None`: a new one.
+    pub id: Option<Id>,
     /// Who it works for.
     pub identity: Identity,
     /// Program and arguments.
@@ -248,10 +250,15 @@ impl Job {
 
     /// A job from the command line, by the same rules; its id is new.
     pub fn from_invocation(invocation: Invocation, policy: Policy<'_>) -> Result<Self, InvalidJob> {
-        let Invocation { identity, command: words, timeout, grace, require } = invocation;
-        let id = format!("exec-{}", uuid::Uuid::now_v7());
+        let Invocation { id, identity, command: words, timeout, grace, require } = invocation;
+        let id = match id {
+            Some(id) => id,
+            None => format!("exec-{}", uuid::Uuid::now_v7())
+                .parse()
+                .map_err(|why| InvalidJob::Id { key: "id", why })?,
+        };
         Ok(Self {
-            id: id.parse().map_err(|why| InvalidJob::Id { key: "id", why })?,
+            id,
             attempt: 1,
             identity,
             labels: BTreeMap::new(),

@@ -47,7 +47,7 @@ use clock::Clock;
 
 pub use aftermath::Mirrored;
 pub use confine::{Judged, judge};
-pub use parent::{Parent, hand_over, parent_environment, places, take_over};
+pub use parent::{Parent, hand_over, job_token, parent_environment, places, take_over};
 pub use resolve::plan;
 
 use resolve::Resolved;
@@ -244,7 +244,8 @@ async fn stages(
             aftermath::note(notes, report);
             clock.lap("pull", report);
             let audit = settings.audit.file.as_deref();
-            let resolved = resolve::resolve(&job, &mut backend, audit, report).await?;
+            let mut resolved = resolve::resolve(&job, &mut backend, audit, report).await?;
+            resolved.credentials = backend.into_sensitive();
             clock.lap("resolve", report);
             Ok::<_, Error>((job, resolved))
         } => prepared?,

@@ -22,6 +22,10 @@ use crate::store::{Keyring, Store};
 use crate::supervise::StartError;
 use crate::sys::oom::OomWatch;
 
+mod service;
+
+pub use service::service;
+
 /// How something is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -205,24 +209,24 @@ fn memory() -> Finding {
     }
 }
 
+/// Of a job token: whether one came by environment, and whether there is a job to ask with it.
+#[derive(Clone, Copy, Debug)]
+pub struct JobToken {
+    /// It is in the runner's environment.
+    pub given: bool,
+    /// A job was named.
+    pub wanted: bool,
+}
+
 /// The installation: its settings, key, store and tokens.
-pub fn installation(settings: &Settings) -> Vec<Finding> {
+pub fn installation(settings: &Settings, JobToken { given, wanted }: JobToken) -> Vec<Finding> {
     let mut findings = vec![match &settings.file {
         Some(file) => Finding::ok("settings", file.display().to_string()),
         None => Finding::ok("settings", "no file: the defaults"),
     }];
-    match Keyring::read(&settings.store.key) {
-        Err(error) => findings.push(Finding::failed("key", &error.into())),
-        Ok(keys) => {
-            let path = settings.store.key.display();
-            let id = keys.current().public().id().clone();
-            findings.push(Finding::ok("key", format!("{path}: {id}, for its owner only")));
-            let store = Store::open(&settings.store.path);
-            findings.push(match store.and_then(|mut store| store.check_keys(&keys)) {
-                Ok(_) => Finding::ok("store", settings.store.path.display().to_string()),
-                Err(error) => Finding::failed("store", &error.into()),
-            });
-        }
+    match settings.backend.service() {
+        Some(asked) => findings.extend(service::credentials(asked, given, wanted)),
+        None => findings.extend(store(settings)),
     }
     for file in [&settings.job.token_file, &settings.report.token_file].into_iter().flatten() {
         findings.push(token(file));
@@ -236,33 +240,61 @@ pub fn installation(settings: &Settings) -> Vec<Finding> {
     findings
 }
 
+/// The embedded store, and the key to it.
+fn store(settings: &Settings) -> Vec<Finding> {
+    let keys = match Keyring::read(&settings.store.key) {
+        Err(error) => return vec![Finding::failed("key", &error.into())],
+        Ok(keys) => keys,
+    };
+    let path = settings.store.key.display();
+    let id = keys.current().public().id().clone();
+    let key = Finding::ok("key", format!("{path}: {id}, for its owner only"));
+    let store = Store::open(&settings.store.path);
+    let store = match store.and_then(|mut store| store.check_keys(&keys)) {
+        Ok(_) => Finding::ok("store", settings.store.path.display().to_string()),
+        Err(error) => Finding::failed("store", &error.into()),
+    };
+    vec![key, store]
+}
+
 fn token(file: &Path) -> Finding {
-    use std::os::unix::fs::MetadataExt;
     if let Err(error) = http::read_token(file) {
         return Finding::failed("token", &error.into());
     }
+    private("token", file)
+}
+
+/// A file that only its owner should read.
+fn private(check: &'static str, file: &Path) -> Finding {
+    use std::os::unix::fs::MetadataExt;
     let open = fs::metadata(file).is_ok_and(|metadata| metadata.mode() & 0o077 != 0);
     let path = file.display();
     if open {
         let remedy = format!("others can read {path}; run: chmod 600 {path}");
-        return Finding::warning("token", remedy);
+        return Finding::warning(check, remedy);
     }
-    Finding::ok("token", path.to_string())
+    Finding::ok(check, path.to_string())
 }
 
-/// The job: what it needs, and what it could reach.
+/// The job: what it needs, and what it could reach. `resolution` is `None` where it was not looked
+/// up.
 pub fn job(
     settings: &Settings,
     job: &Job,
-    resolution: Result<&Resolution, &Error>,
+    resolution: Option<Result<&Resolution, &Error>>,
     parent: &[(OsString, OsString)],
     hold: Result<&Hold, &Error>,
 ) -> Vec<Finding> {
     let account = hold.ok().and_then(|hold| hold.grip.account.as_ref());
     let mut findings = vec![Finding::ok("job", job.identity.looked_at())];
     findings.push(match resolution {
-        Err(error) => Finding::failed("secrets", error),
-        Ok(resolution) => {
+        None => Finding::ok(
+            "secrets",
+            "not looked up, for that would be one of the job token's three requests; `explain` \
+             shows them",
+        ),
+        Some(Err(error)) => Finding::failed("secrets", error),
+        Some(Ok(resolution)) => {
             let missing = resolution.missing(&job.require);
             if missing.is_empty() {
                 let names: Vec<String> =

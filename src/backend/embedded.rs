@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 
 use super::{Backend, BackendError, Revealed};
-use crate::job::Identity;
+use crate::job::Job;
 use crate::precedence::{Candidate, Winner};
 use crate::secret::Value;
 use crate::store::database::Place;
@@ -32,9 +32,9 @@ impl Backend for Embedded {
         "embedded"
     }
 
-    async fn candidates(&mut self, identity: &Identity) -> Result<Vec<Candidate>, BackendError> {
+    async fn candidates(&mut self, job: &Job) -> Result<Vec<Candidate>, BackendError> {
         let mut store = Store::open(&self.store)?;
-        let records = store.candidates(&identity.owners())?;
+        let records = store.candidates(&job.identity.owners())?;
         let candidates = records.iter().map(Candidate::from).collect();
         self.open = Some((store, records));
         Ok(candidates)

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::job::{Identity, Invocation};
 use crate::pipeline::Source;
 use crate::secret::{Id, Owner};
-use crate::settings::{ContainmentLevel, ExitCodes, Overrides};
+use crate::settings::{ContainmentLevel, ExitCodes, Overrides, Settings};
 
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
@@ -97,6 +97,9 @@ pub struct IdentityArgs {
     /// The id of the user that the job runs for; none for a system job
     #[arg(help_heading = "Identity", short = 'U', long, value_name = "ID")]
     pub user: Option<Id>,
+    /// The job's id, for a secrets service: the one that the job token names
+    #[arg(help_heading = "Identity", long, value_name = "ID")]
+    pub job_id: Option<Id>,
 }
 
 impl IdentityArgs {
@@ -111,7 +114,53 @@ impl IdentityArgs {
 
     /// Whether nothing was given.
     pub fn is_empty(&self) -> bool {
-        self.project.is_none() && self.organization.is_none() && self.user.is_none()
+        let Self { project, organization, user, job_id } = self;
+        project.is_none() && organization.is_none() && user.is_none() && job_id.is_none()
+    }
+
+    /// The job's id, which a service knows the job by; only with it does it answer.
+    pub fn id_for(&self, settings: &Settings) -> Result<Option<Id>, Error> {
+        if self.job_id.is_none() && settings.backend.service().is_some() {
+            return Err(Error::Usage(
+                "say which job's secrets: a secrets service answers only for the job that the \
+                 job token names; give its id with --job-id"
+                    .into(),
+            ));
+        }
+        Ok(self.job_id.clone())
+    }
+}
+
+/// The secrets service, in place of the embedded store.
+#[derive(Clone, Debug, Args)]
+pub struct ServiceArgs {
+    /// Ask this secrets service instead of the embedded store: an https URL, or unix:/path (can be
+    /// repeated: replicas, in the order in which they are tried)
+    #[arg(
+        help_heading = "Secrets service",
+        long,
+        value_name = "URL",
+        env = "QGIS_SECRETS_SERVICE"
+    )]
+    service: Vec<String>,
+    /// The file with the job token; without one it is taken from QGIS_SECRETS_JOB_TOKEN
+    #[arg(
+        help_heading = "Secrets service",
+        long,
+        value_name = "FILE",
+        env = "QGIS_SECRETS_JOB_TOKEN_FILE"
+    )]
+    job_token_file: Option<PathBuf>,
+}
+
+impl ServiceArgs {
+    /// What they mean for the settings.
+    pub fn overrides(&self, others: Overrides) -> Overrides {
+        Overrides {
+            service: self.service.clone(),
+            job_token_file: self.job_token_file.clone(),
+            ..others
+        }
     }
 }
 
@@ -119,30 +168,39 @@ impl IdentityArgs {
 #[derive(Clone, Debug, Args)]
 pub struct JobArgs {
     /// A job descriptor: a file, `-` for standard input, or an http(s) URL
-    #[arg(value_name = "JOB", conflicts_with_all = ["project", "organization", "user"])]
+    #[arg(value_name = "JOB", conflicts_with_all = ["project", "organization", "user", "job_id"])]
     job: Option<String>,
     /// The bearer token for a URL
     #[arg(long, value_name = "FILE", env = "QGIS_SECRETS_TOKEN_FILE")]
     token_file: Option<PathBuf>,
     #[command(flatten)]
     identity: IdentityArgs,
+    #[command(flatten)]
+    service: ServiceArgs,
 }
 
 impl JobArgs {
     /// What they mean for the settings.
     pub fn overrides(&self, global: &Global) -> Overrides {
-        Overrides { token_file: self.token_file.clone(), ..global.overrides() }
+        let overrides = self.service.overrides(global.overrides());
+        Overrides { token_file: self.token_file.clone(), ..overrides }
     }
 
-    /// Where the job comes from; `None` where nothing was given.
-    pub fn source(self) -> Result<Option<Source>, Error> {
+    /// Where the job comes from; `None` where nothing was given. `asked`: a service will be.
+    pub fn source(self, settings: &Settings, asked: bool) -> Result<Option<Source>, Error> {
         match (self.job, self.identity.identity()) {
             (Some(job), _) => Ok(Some(run::source(job))),
             (None, Some(identity)) => {
+                let id = if asked { self.identity.id_for(settings)? } else { None };
                 // Only the identity matters: it never runs.
-                let command = vec!["true".into()];
-                let would_be =
-                    Invocation { identity, command, timeout: None, grace: None, require: vec![] };
+                let would_be = Invocation {
+                    id,
+                    identity,
+                    command: vec!["true".into()],
+                    timeout: None,
+                    grace: None,
+                    require: vec![],
+                };
                 Ok(Some(Source::Invocation(Box::new(would_be))))
             }
             (None, None) if self.identity.is_empty() => Ok(None),

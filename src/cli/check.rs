@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::args::{ContainmentArgs, Format, Global, JobArgs};
 use super::block_on;
 use super::output::{self, BAD, BOLD, GOOD, Table, WARN, harmless};
-use crate::backend::Embedded;
+use crate::backend::AnyBackend;
 use crate::connect::{self, Answer, Connected, Warning};
 use crate::containment::{self, Contained, Request, Side};
 use crate::environment::Credential;
@@ -19,7 +19,7 @@ use crate::error::{Error, UNAVAILABLE};
 use crate::job::Job;
 use crate::pipeline::{self, Launch, Parent, Source};
 use crate::precedence::Resolution;
-use crate::preflight::{self, Finding, Verdict};
+use crate::preflight::{self, Finding, JobToken, Verdict};
 use crate::secret::Kind;
 use crate::settings::{self, Overrides, Settings};
 use crate::supervise::Signals;
@@ -33,7 +33,8 @@ const MAX_OUTPUT: u64 = 4 * 1024 * 1024;
 /// Check this host, this installation and, if one is named, a job, without running it.
 ///
 /// Shows which containment really works here and why no stronger one does, whether files are as
-/// private as they must be, and what the job would get. With --connect, each service of the job is
+/// private as they must be, and what the job would get. A secrets service is only asked whether it is
+/// there, without the job token. With --connect, each service of the job is
 /// connected to as the job would: with its libpq, its account and its containment. It shows the
 /// role that the job becomes there, and warns of one that may do more than a job should.
 ///
@@ -88,7 +89,7 @@ pub fn check(
     credentials: Vec<Credential>,
 ) -> Result<u8, Error> {
     let CheckArgs { job, connect, format, .. } = args;
-    let source = job.source()?;
+    let source = job.source(&settings, connect)?;
     if connect && source.is_none() {
         return Err(Error::Usage(
             "say whose services to connect to: name a job descriptor, or a project with -P".into(),
@@ -113,21 +114,36 @@ pub fn check(
         Ok(Side::Outer(aftermath)) => return Ok(aftermath.guarded.exit_code()),
         Err(error) => Err(Error::from(error)),
     };
-    let parent = Parent { plain, credentials: pipeline::take_over(handover)? };
-    block_on(inner(&settings, source, contained, (connect, format), (parent, places)))?
+    let (credentials, token) = pipeline::take_over(handover)?;
+    let parent = Parent { plain, credentials };
+    let given = token.is_some();
+    let backend = AnyBackend::new(&settings, token);
+    let asked = Asked { source, probing: connect, format, given };
+    block_on(inner(&settings, asked, contained, backend, (parent, places)))?
+}
+
+/// What the command line asks for.
+struct Asked {
+    source: Option<Source>,
+    probing: bool,
+    format: Format,
+    /// Whether a job token came by environment.
+    given: bool,
 }
 
 async fn inner(
     settings: &Settings,
-    source: Option<Source>,
+    Asked { source, probing, format, given }: Asked,
     contained: Result<Contained, Error>,
-    (probing, format): (bool, Format),
+    mut backend: AnyBackend,
     (parent, places): (Parent, containment::Places),
 ) -> Result<u8, Error> {
     let hold = contained.as_ref().map(|contained| &contained.hold);
     let mut checked =
         Checked { version: 1, findings: preflight::host(settings, hold, &places), services: None };
-    checked.findings.extend(preflight::installation(settings));
+    let job_token = JobToken { given, wanted: source.is_some() };
+    checked.findings.extend(preflight::installation(settings, job_token));
+    checked.findings.extend(preflight::service(&backend).await);
     if let Some(source) = source {
         let lifeline = contained.as_ref().ok().map(|contained| contained.lifeline.try_clone());
         let lifeline = lifeline.transpose().map_err(|e| Error::Setup(format!("a pipe: {e}")))?;
@@ -135,9 +151,12 @@ async fn inner(
             .map_err(|error| Error::Setup(format!("signal handlers: {error}")))?;
         let looked_up = async {
             let job = pipeline::pull(settings, source).await?;
-            let mut backend =
-                Embedded::new(settings.store.path.clone(), settings.store.key.clone());
-            let resolution = pipeline::plan(&job, &mut backend).await;
+            // A service counts how often it is asked.
+            let resolution = if probing || settings.backend.service().is_none() {
+                Some(pipeline::plan(&job, &mut backend).await)
+            } else {
+                None
+            };
             Ok::<_, Error>((job, resolution))
         };
         let (job, resolution) = tokio::select! {
@@ -148,12 +167,12 @@ async fn inner(
         checked.findings.extend(preflight::job(
             settings,
             &job,
-            resolution.as_ref(),
+            resolution.as_ref().map(Result::as_ref),
             &parent.plain,
             hold,
         ));
-        if probing && let (Ok(contained), Ok(resolution)) = (contained, resolution) {
-            let services = connect(settings, job, &resolution, contained, parent).await?;
+        if probing && let (Ok(contained), Some(Ok(resolution))) = (contained, resolution) {
+            let services = connect(settings, job, &resolution, contained, parent, backend).await?;
             checked.services = Some(services);
         }
     }
@@ -171,6 +190,7 @@ async fn connect(
     resolution: &Resolution,
     contained: Contained,
     parent: Parent,
+    backend: AnyBackend,
 ) -> Result<Vec<Service>, Error> {
     let winners = resolution.winners().iter().map(|winner| &winner.secret.name);
     let names: Vec<String> =
@@ -192,7 +212,6 @@ async fn connect(
         say: |_| {},
         begun: Instant::now(),
     };
-    let backend = Embedded::new(settings.store.path.clone(), settings.store.key.clone());
     output::progress(&format!("connecting to {} services", names.len()));
     let ended = pipeline::run(settings, launch, backend, Ok(contained)).await;
     output::progress("");

@@ -1,4 +1,4 @@
-//! `explain`: which secrets a job would get, and why. Nothing is decrypted.
+//! `explain`: which secrets a job would get, and why.
 
 mod project;
 
@@ -10,7 +10,8 @@ use serde::Serialize;
 use super::args::{Format, Global, JobArgs};
 use super::block_on;
 use super::output::{self, BAD, BOLD, DIM, GOOD, Table, WARN};
-use crate::backend::Embedded;
+use crate::backend::AnyBackend;
+use crate::environment::Credential;
 use crate::error::{Error, MISSING};
 use crate::job::Identity;
 use crate::pipeline;
@@ -22,7 +23,8 @@ use crate::settings::{Overrides, Settings};
 
 /// Show which secrets a job would get, from which level, and what each one shadows.
 ///
-/// Nothing is decrypted, and no value is shown. With --qgis-project, each PostgreSQL layer's
+/// Nothing is decrypted, and no value is shown. A secrets service is asked as the job would ask it:
+/// with the job token, of whose three requests this is one. With --qgis-project, each PostgreSQL layer's
 /// service is looked up as well: is it there, and does the layer overrule it?
 ///
 /// Exit code 66 if the descriptor requires a secret that is missing.
@@ -51,17 +53,30 @@ impl ExplainArgs {
 }
 
 /// Explains a job.
-pub fn explain(settings: &Settings, args: ExplainArgs) -> Result<u8, Error> {
+pub fn explain(
+    settings: &Settings,
+    args: ExplainArgs,
+    mut credentials: Vec<Credential>,
+) -> Result<u8, Error> {
+    let token = pipeline::job_token(settings, &mut credentials)?.map(|token| token.value);
+    drop(credentials);
     let source = args
         .job
-        .source()?
+        .source(settings, true)?
         .ok_or_else(|| Error::Usage("name a job descriptor, or a project with -P".into()))?;
-    let mut backend = Embedded::new(settings.store.path.clone(), settings.store.key.clone());
+    let mut backend = AnyBackend::new(settings, token);
     let (job, resolution) = block_on(async {
         let job = pipeline::pull(settings, source).await?;
         let resolution = pipeline::plan(&job, &mut backend).await?;
         Ok::<_, Error>((job, resolution))
     })??;
+    drop(backend);
+    if settings.backend.service().is_some() {
+        output::note(
+            "the secrets service has counted this as one of the three requests that a job token \
+             is good for; it sent the values too, and they were thrown away",
+        );
+    }
     let layers = match &args.qgis_project {
         Some(path) => Some(project::judge(&qgis_project::read(path)?, &resolution)),
         None => None,

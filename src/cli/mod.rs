@@ -26,7 +26,7 @@ use crate::environment::{self, Credential};
 use crate::error::{DISTINCT, Error, USAGE};
 use crate::log;
 use crate::secret::Value;
-use crate::settings::Settings;
+use crate::settings::{JOB_TOKEN, Settings};
 use crate::sys::{environ, privileges};
 use args::Global;
 
@@ -112,7 +112,9 @@ fn take_credentials() -> Vec<Credential> {
 
 fn dispatch(Cli { global, command }: Cli, mut credentials: Vec<Credential>) -> Result<u8, Error> {
     if !matches!(command, Command::Run(_) | Command::Exec(_) | Command::Check(_)) {
-        credentials.clear();
+        // What `explain` asks a service with is the only one that it needs.
+        let asks = matches!(command, Command::Explain(_));
+        credentials.retain(|credential| asks && credential.name == JOB_TOKEN);
         // Those above are closed on their way into containment.
         privileges::close_to_others()
             .map_err(|errno| Error::Setup(format!("PR_SET_DUMPABLE: {}", errno.desc())))?;
@@ -123,7 +125,9 @@ fn dispatch(Cli { global, command }: Cli, mut credentials: Vec<Credential>) -> R
         Command::Run(args) => run::run(&settings(args.overrides(&global))?, args, credentials),
         Command::Exec(args) => run::exec(&settings(args.overrides(&global))?, args, credentials),
         Command::Check(args) => check::check(settings(args.overrides(&global))?, args, credentials),
-        Command::Explain(args) => explain::explain(&settings(args.overrides(&global))?, args),
+        Command::Explain(args) => {
+            explain::explain(&settings(args.overrides(&global))?, args, credentials)
+        }
         Command::Sweep(args) => sweep::sweep(&plain()?, &args),
         Command::Secret(command) => secret::run(&plain()?, command),
         Command::Report(command) => report::run(&plain()?, &command),

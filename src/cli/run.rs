@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::args::{ContainmentArgs, ExitCodesArg, Global, IdentityArgs};
+use super::args::{ContainmentArgs, ExitCodesArg, Global, IdentityArgs, ServiceArgs};
 use super::{block_on, output};
-use crate::backend::Embedded;
+use crate::backend::AnyBackend;
 use crate::containment::{self, Request, Side};
 use crate::environment::Credential;
 use crate::error::Error;
@@ -29,7 +29,8 @@ use crate::sys::terminal::Pair;
 Examples:
   qgis-secrets run job.json
   qgis-secrets run --report report.json - < job.json
-  qgis-secrets run --token-file token https://orchestrator.example/jobs/7c1e0d52")]
+  qgis-secrets run --token-file token https://orchestrator.example/jobs/7c1e0d52
+  qgis-secrets run --service https://secrets.example --job-token-file job-token job.json")]
 pub struct RunArgs {
     /// The job descriptor: a file, `-` for standard input, or an http(s) URL
     #[arg(value_name = "JOB")]
@@ -84,6 +85,8 @@ struct EndArgs {
     exit_codes: Option<ExitCodesArg>,
     #[command(flatten)]
     containment: ContainmentArgs,
+    #[command(flatten)]
+    service: ServiceArgs,
 }
 
 impl RunArgs {
@@ -131,7 +134,7 @@ impl EndArgs {
         self.containment.overrides(Overrides {
             report: self.report.clone(),
             exit_codes: self.exit_codes.map(Into::into),
-            ..global.overrides()
+            ..self.service.overrides(global.overrides())
         })
     }
 }
@@ -153,6 +156,7 @@ pub fn exec(
         Error::Usage("say which project's secrets the command gets: -P PROJECT".into())
     })?;
     let invocation = Invocation {
+        id: args.identity.id_for(settings)?,
         identity,
         command: args.command,
         timeout: args.timeout,
@@ -204,8 +208,8 @@ fn job(
         }
         Err(error) => Err(error.into()),
     };
-    let backend = Embedded::new(settings.store.path.clone(), settings.store.key.clone());
-    let credentials = pipeline::take_over(handover)?;
+    let (credentials, token) = pipeline::take_over(handover)?;
+    let backend = AnyBackend::new(settings, token);
     let parent = Parent { plain, credentials };
     let launch = Launch { source, parent, stdout: None, unmasked, say: tell, begun };
     let ended = block_on(pipeline::run(settings, launch, backend, contained))?;

@@ -49,7 +49,8 @@ impl Mirrored {
                 Ended { report, failure: None, exit_code }
             }
             unfinished => {
-                let mut report = unfinished.unwrap_or_else(|| Report::begin("embedded"));
+                let mut report =
+                    unfinished.unwrap_or_else(|| Report::begin(settings.backend.name()));
                 // Containment is known from when the job is about to start.
                 let outcome = if report.containment.is_none() {
                     Outcome::NotStarted { reason: error.kind().into(), message: error.to_string() }

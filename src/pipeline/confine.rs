@@ -140,6 +140,12 @@ pub(super) fn protected(settings: &Settings) -> Vec<Protected> {
     ];
     let tokens = [&settings.job.token_file, &settings.report.token_file];
     protected.extend(tokens.into_iter().flatten().map(|path| file("the token", path, true)));
+    if let Some(service) = settings.backend.service() {
+        let token = service.token_file.iter().map(|path| file("the job token", path, true));
+        let key = service.certificate.iter().map(|files| &files.key);
+        protected.extend(token);
+        protected.extend(key.map(|path| file("the key of the runner's certificate", path, true)));
+    }
     protected.extend(settings.file.iter().map(|path| file("the settings file", path, false)));
     // No credentials, but a job could write into them what it likes.
     protected.extend(settings.audit.file.iter().map(|path| file("the audit log", path, false)));

@@ -1,7 +1,7 @@
 //! The environment that the runner was started with.
 //!
-//! Invariant: credentials of it are with the process that starts the job, and there only if the
-//! settings pass them on.
+//! Invariants: credentials of it are with the process that starts the job, and there only if the
+//! settings pass them on; the job token is no such one, and never goes to the job.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -10,7 +10,8 @@ use std::path::PathBuf;
 use crate::containment::{Handover, Places};
 use crate::environment::Credential;
 use crate::error::Error;
-use crate::settings::Settings;
+use crate::secret::Value;
+use crate::settings::{JOB_TOKEN, Settings};
 
 /// The runner's own environment.
 #[derive(Debug)]
@@ -21,17 +22,42 @@ pub struct Parent {
     pub credentials: Vec<Credential>,
 }
 
-/// Hands over to the inner process what the job gets of the runner's credentials: those that the
-/// settings name. The others end here.
-pub fn hand_over(settings: &Settings, credentials: Vec<Credential>) -> Result<Handover, Error> {
-    let passed = |credential: &Credential| settings.environment.pass.contains(&credential.name);
-    Handover::new(credentials.into_iter().filter(passed).collect())
-        .map_err(|error| in_memory(&error))
+/// Takes the job token out of the credentials. Where the settings name a file for it, there must
+/// be none: which one is meant would be a guess.
+pub fn job_token(
+    settings: &Settings,
+    credentials: &mut Vec<Credential>,
+) -> Result<Option<Credential>, Error> {
+    let at = credentials.iter().position(|credential| credential.name == JOB_TOKEN);
+    let Some(token) = at.map(|at| credentials.swap_remove(at)) else { return Ok(None) };
+    match settings.backend.service() {
+        Some(service) if service.token_file.is_some() => Err(Error::Usage(format!(
+            "the job token is given twice: in {JOB_TOKEN}, and in a file (--job-token-file or \
+             `backend.service.token_file`); leave one of them away"
+        ))),
+        Some(_) => Ok(Some(token)),
+        None => {
+            tracing::warn!("{JOB_TOKEN} is not used: secrets come from the embedded store");
+            Ok(None)
+        }
+    }
 }
 
-/// Takes what was handed over.
-pub fn take_over(handover: Handover) -> Result<Vec<Credential>, Error> {
-    handover.take().map_err(|error| in_memory(&error))
+/// Hands over to the inner process what it needs of the runner's credentials: those that the
+/// settings pass on to the job, and the job token. The others end here.
+pub fn hand_over(settings: &Settings, mut credentials: Vec<Credential>) -> Result<Handover, Error> {
+    let token = job_token(settings, &mut credentials)?;
+    credentials.retain(|credential| settings.environment.pass.contains(&credential.name));
+    credentials.extend(token);
+    Handover::new(credentials).map_err(|error| in_memory(&error))
+}
+
+/// Takes what was handed over: what may go to the job, and the job token.
+pub fn take_over(handover: Handover) -> Result<(Vec<Credential>, Option<Value>), Error> {
+    let taken = handover.take().map_err(|error| in_memory(&error))?;
+    let (mut tokens, credentials): (Vec<_>, Vec<_>) =
+        taken.into_iter().partition(|credential| credential.name == JOB_TOKEN);
+    Ok((credentials, tokens.pop().map(|token| token.value)))
 }
 
 fn in_memory(error: &std::io::Error) -> Error {

@@ -22,6 +22,8 @@ use crate::settings::Settings;
 pub(super) struct Resolved {
     pub(super) variables: Vec<Variable>,
     pub(super) services: Vec<Service>,
+    /// The backend's own.
+    pub(super) credentials: Vec<Sensitive>,
 }
 
 #[derive(Debug)]
@@ -69,7 +71,8 @@ fn failed(error: Error, audit: &mut Audit<'_>, report: &Report) -> Result<Error,
 }
 
 async fn open(backend: &mut impl Backend, resolution: &Resolution) -> Result<Resolved, Error> {
-    let mut resolved = Resolved { variables: Vec::new(), services: Vec::new() };
+    let mut resolved =
+        Resolved { variables: Vec::new(), services: Vec::new(), credentials: Vec::new() };
     for Revealed { name, sensitive, value } in backend.reveal(resolution.winners()).await? {
         match name.kind {
             Kind::Envvar => {
@@ -83,7 +86,7 @@ async fn open(backend: &mut impl Backend, resolution: &Resolution) -> Result<Res
 
 /// Which secrets a job gets: facts only, nothing is opened.
 pub async fn plan(job: &Job, backend: &mut impl Backend) -> Result<Resolution, Error> {
-    let candidates = backend.candidates(&job.identity).await?;
+    let candidates = backend.candidates(job).await?;
     Ok(precedence::resolve(&job.identity, candidates)?)
 }
 
@@ -106,7 +109,7 @@ pub(super) fn sensitive(
     resolved: Resolved,
     environment: &Environment,
 ) -> Vec<Sensitive> {
-    let mut sensitive = Vec::new();
+    let mut sensitive = resolved.credentials;
     for Variable { name, value, .. } in resolved.variables.into_iter().filter(|v| v.sensitive) {
         sensitive.push(Sensitive { name: Name::envvar(name).to_string(), value });
     }
@@ -165,7 +168,7 @@ mod tests {
             "offering"
         }
 
-        async fn candidates(&mut self, _: &Identity) -> Result<Vec<Candidate>, BackendError> {
+        async fn candidates(&mut self, _: &Job) -> Result<Vec<Candidate>, BackendError> {
             let owner = Owner::Project { project: id(self.project), user: None };
             let name = Name::pgservice("ninja");
             Ok(vec![Candidate { id: SecretId::from("1".to_owned()), name, owner, sensitive: true }])

@@ -30,14 +30,16 @@ struct Raw {
 }
 
 impl Refusal {
-    /// Reads what can be read: whatever else a server says, its status stands.
-    pub fn decode(text: &[u8]) -> Self {
+    /// Reads what can be read: whatever else a server says, its status stands. `mask` hides what
+    /// must not be seen, before anything is cut.
+    pub fn decode(text: &[u8], mask: impl Fn(&str) -> String) -> Self {
         let Raw { kind, detail } = serde_json::from_slice(text).unwrap_or_default();
+        let (kind, detail) = (mask(&kind), mask(&detail));
         let word = kind.len() <= MAX_KIND
             && kind.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
         let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
         let mut short: String = detail.chars().take(MAX_DETAIL).map(shown).collect();
-        if short.len() < detail.len() && detail.chars().nth(MAX_DETAIL).is_some() {
+        if detail.chars().nth(MAX_DETAIL).is_some() {
             short.push('…');
         }
         Self { kind: if word { kind } else { String::new() }, detail: short }

@@ -157,7 +157,7 @@ fn a_value_that_is_no_text_is_not_encoded() {
 
 #[test]
 fn a_refusal_is_bounded_and_harmless() {
-    let refusal = |json: Json| Refusal::decode(json.to_string().as_bytes());
+    let refusal = |json: Json| Refusal::decode(json.to_string().as_bytes(), str::to_owned);
     let read =
         refusal(json!({"type": "about:blank", "kind": "token_expired", "detail": "a\u{1b}[2J"}));
     assert_eq!((read.kind.as_str(), read.detail.as_str()), ("token_expired", "a\u{fffd}[2J"));
@@ -165,8 +165,12 @@ fn a_refusal_is_bounded_and_harmless() {
     assert_eq!((long.kind.as_str(), long.detail.chars().count()), ("", 501));
     assert!(long.detail.ends_with('…'));
     assert_eq!(refusal(json!({"detail": "ä".repeat(500)})).detail, "ä".repeat(500));
+    // A value that the cut would go through is masked first.
+    let json = json!({"detail": format!("{}hunter2", "x".repeat(497))}).to_string();
+    let masked = Refusal::decode(json.as_bytes(), |text| text.replace("hunter2", "***"));
+    assert_eq!(masked.detail, format!("{}***", "x".repeat(497)));
     for text in ["", "<html>", "[]", "{\"kind\": 1}"] {
-        assert_eq!(Refusal::decode(text.as_bytes()), Refusal::default());
+        assert_eq!(Refusal::decode(text.as_bytes(), str::to_owned), Refusal::default());
     }
 }
 

@@ -1,0 +1,170 @@
+//! One exchange with a known server, without retries: those are the caller's.
+//!
+//! Invariants: a token goes only to the address that was named: no redirect is followed, and no
+//! proxy is used but for HTTPS, through which it only tunnels; an answer is bounded; an error says
+//! whether the server can have seen the request.
+
+use std::path::Path;
+use std::time::Duration;
+
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Client, Method, Request, StatusCode};
+
+use super::tls::{self, Tls, TlsFault, TlsFileError};
+use super::{Endpoint, HttpError, builder, cause, request};
+use crate::secret::{Value, ValueBuf};
+
+/// Where a server is, and how it is told from others.
+#[derive(Clone, Copy, Debug)]
+pub struct At<'a> {
+    /// A socket, instead of the host and the port of the URLs.
+    pub socket: Option<&'a Path>,
+    /// For `https`.
+    pub tls: Tls<'a>,
+    /// Whether it is asked by `https`.
+    pub secure: bool,
+}
+
+/// A server that is asked once or more often.
+#[derive(Debug)]
+pub struct Peer(Client);
+
+/// What a server answered.
+#[derive(Debug)]
+pub struct Answered {
+    /// 200 to 599.
+    pub status: StatusCode,
+    /// How long it asks to wait.
+    pub retry_after: Option<Duration>,
+    /// Its body, for success or not.
+    pub body: Value,
+}
+
+/// Why there is no peer.
+#[derive(Debug, thiserror::Error)]
+pub enum NoPeer {
+    /// A file that was named.
+    #[error(transparent)]
+    File(#[from] TlsFileError),
+    /// Anything else.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum NoAnswer {
+    /// There was no connection: the server has seen nothing.
+    #[error("{0}")]
+    Unconnected(String),
+    /// The other end is not who it should be, or takes this one not for whom it should be. It won't
+    /// pass.
+    #[error("{0}")]
+    Untrusted(TlsFault),
+    /// The connection ended before the answer did.
+    #[error("{0}")]
+    Broken(String),
+    /// More than the limit, in bytes.
+    #[error("the answer is larger than {0} bytes")]
+    TooLarge(usize),
+    /// A request that can't be made.
+    #[error(transparent)]
+    Request(#[from] HttpError),
+}
+
+impl Peer {
+    /// A client for one server. It connects when it is first asked.
+    pub fn new(at: At<'_>) -> Result<Self, NoPeer> {
+        let mut builder = builder();
+        if at.secure {
+            builder = at.tls.prepare(builder)?;
+        } else {
+            // No proxy: it would see what is sent. No roots: to read the system's takes time.
+            builder = builder.no_proxy().tls_certs_only([]);
+        }
+        if let Some(path) = at.socket {
+            builder = builder.unix_socket(path);
+        }
+        builder.build().map(Self).map_err(|error| match at.tls.unusable(&error) {
+            Some(file) => file.into(),
+            None => HttpError::Setup(cause(&error)).into(),
+        })
+    }
+
+    /// Asks whether a server is there; its body is not read.
+    pub async fn get(&self, url: &str) -> Result<StatusCode, NoAnswer> {
+        let endpoint = Endpoint { url, token: None, deadline: Duration::MAX };
+        let request = request(Method::GET, &endpoint)?;
+        let answer = self.0.execute(request).await.map_err(|error| no_answer(&error))?;
+        Ok(answer.status())
+    }
+
+    /// Sends JSON with a token, and takes up to `limit` bytes.
+    pub async fn post(
+        &self,
+        url: &str,
+        token: &Value,
+        json: String,
+        limit: usize,
+    ) -> Result<Answered, NoAnswer> {
+        let endpoint = Endpoint { url, token: Some(token), deadline: Duration::MAX };
+        let mut request: Request = request(Method::POST, &endpoint)?;
+        let json_type = HeaderValue::from_static("application/json");
+        request.headers_mut().insert(CONTENT_TYPE, json_type);
+        *request.body_mut() = Some(json.into());
+        let mut answer = self.0.execute(request).await.map_err(|error| no_answer(&error))?;
+        let (status, retry_after) = (answer.status(), retry_after(answer.headers()));
+        if answer.content_length().is_some_and(|length| length > limit as u64) {
+            return Err(NoAnswer::TooLarge(limit));
+        }
+        let mut body = ValueBuf::new();
+        while let Some(chunk) = answer.chunk().await.map_err(|error| no_answer(&error))? {
+            if body.as_slice().len() + chunk.len() > limit {
+                return Err(NoAnswer::TooLarge(limit));
+            }
+            body.push(&chunk);
+        }
+        Ok(Answered { status, retry_after, body: body.finish() })
+    }
+}
+
+fn no_answer(error: &reqwest::Error) -> NoAnswer {
+    if let Some(fault) = tls::fault(error) {
+        return NoAnswer::Untrusted(fault);
+    }
+    let why = cause(error);
+    if error.is_connect() { NoAnswer::Unconnected(why) } else { NoAnswer::Broken(why) }
+}
+
+/// RFC 9110, section 10.2.3: seconds, or a date.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
+    // One that is past says: now.
+    Some(date.duration_since(jiff::Timestamp::now()).try_into().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_and_dates() {
+        let of = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, HeaderValue::from_str(text).unwrap());
+            retry_after(&headers)
+        };
+        assert_eq!(of("3"), Some(Duration::from_secs(3)));
+        assert_eq!(of(" 0 "), Some(Duration::ZERO));
+        assert_eq!(of("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
+        let far = of("Fri, 01 Jan 2100 00:00:00 GMT").unwrap();
+        assert!(far > Duration::from_secs(3600), "{far:?}");
+        for none in ["", "-1", "soon", "1.5", "99999999999999999999999"] {
+            assert_eq!(of(none), None, "{none}");
+        }
+    }
+}
