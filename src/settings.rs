@@ -15,9 +15,11 @@ use crate::task::{InvalidTemplate, RawTemplate, Template};
 
 mod backend;
 mod file;
+pub mod service;
 
 pub use backend::{Address, Backend, InvalidAddress, Service};
 use file::File;
+pub use service::Service;
 
 /// Where settings are looked for when no option says so, after the user's own.
 pub const SYSTEM_FILE: &str = "/etc/qgis-secrets/settings.toml";
@@ -76,6 +78,8 @@ pub struct Settings {
     pub audit: Audit,
     /// The oldest major version of libpq among the workers.
     pub oldest_libpq: u16,
+    /// The secrets service.
+    pub service: Service,
 }
 
 /// The embedded store's files.
@@ -297,6 +301,7 @@ impl Settings {
             report,
             audit,
             pg_service,
+            service,
         } = match source {
             Some((path, text)) => file::parse(path, text)?,
             None => File::default(),
@@ -389,6 +394,7 @@ impl Settings {
                 public_key: overrides.public_key.clone().or(store.public_key),
             },
             oldest_libpq: pg_service.oldest_libpq,
+            service: service.check()?,
         })
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use super::backend::RawBackend;
+use super::service::RawService;
 use super::{DEFAULT_PASS, ExitCodes, InvalidSettings, RawTemplate};
 
 /// The whole file.
@@ -25,6 +26,7 @@ pub(super) struct File {
     pub(super) report: Report,
     pub(super) audit: Audit,
     pub(super) pg_service: PgService,
+    pub(super) service: RawService,
 }
 
 #[derive(Debug, Default, Deserialize)]
