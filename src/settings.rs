@@ -19,7 +19,6 @@ pub mod service;
 
 pub use backend::{Address, Backend, InvalidAddress, Service};
 use file::File;
-pub use service::Service;
 
 /// Where settings are looked for when no option says so, after the user's own.
 pub const SYSTEM_FILE: &str = "/etc/qgis-secrets/settings.toml";
@@ -79,7 +78,7 @@ pub struct Settings {
     /// The oldest major version of libpq among the workers.
     pub oldest_libpq: u16,
     /// The secrets service.
-    pub service: Service,
+    pub service: service::Service,
 }
 
 /// The embedded store's files.

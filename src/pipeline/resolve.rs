@@ -204,6 +204,7 @@ mod tests {
         let home = |name: &str| (name == "HOME").then(|| "/nowhere".into());
         let settings = Settings::load(&Overrides::default(), home).unwrap();
         let invocation = Invocation {
+            id: None,
             identity: Identity { project: id("survey"), organization: None, user: None },
             command: vec!["true".into()],
             timeout: None,
