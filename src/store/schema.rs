@@ -84,6 +84,7 @@ pub const SERVICE: &str = r#"
         granted_by TEXT NOT NULL,
         PRIMARY KEY (subject, role, owner)
     ) STRICT, WITHOUT ROWID;
+    CREATE INDEX access_grant_by_owner ON access_grant (role, owner, id);
     CREATE TABLE api_token (
         id TEXT PRIMARY KEY,
         name TEXT NOT NULL,
@@ -95,8 +96,9 @@ pub const SERVICE: &str = r#"
         created_by TEXT NOT NULL,
         expires_at INTEGER NOT NULL,
         revoked_at TEXT,
-        used_at TEXT
+        used_at INTEGER
     ) STRICT, WITHOUT ROWID;
+    CREATE INDEX api_token_by_owner ON api_token (role, owner, id);
     CREATE TABLE session (
         digest BLOB PRIMARY KEY,
         subject TEXT NOT NULL,
