@@ -13,6 +13,7 @@
 //! - `killing`: nothing remains of a run that is killed, wherever and by whatever
 //! - `layers`: which module may import which, and which file may do what
 //! - `memory`: the runner's own memory holds no value longer than it is needed
+//! - `listening`: the service against clients that are slow, many, hostile or wrong
 //! - `masking`: what comes out of a stream that holds values, against a second, slow masker
 //! - `running`: environment, exit codes, signals, limits, reports
 //! - `secrets`: adding, listing, removing, importing, explaining
@@ -35,6 +36,7 @@ mod hostile;
 mod hunting;
 mod killing;
 mod layers;
+mod listening;
 mod masking;
 mod memory;
 mod running;

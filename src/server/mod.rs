@@ -1,9 +1,17 @@
 //! The secrets service over HTTP.
 //!
-//! What a request meets, from the socket inwards: `listen` (connections, with `tls`),
-//! `around` (headers, limits, metrics), the routes. An error that a client sees is a
+//! What a request meets, from the socket inwards: [`listen`] (connections, with [`tls`]),
+//! [`around()`] (metrics, headers, limits), the routes. An error that a client sees is a
 //! [`problem::Problem`].
 
 pub mod administration;
 pub mod problem;
 pub mod submission;
+mod around;
+pub mod headers;
+pub mod limits;
+pub mod listen;
+pub mod metrics;
+pub mod tls;
+
+pub use around::around;

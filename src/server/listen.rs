@@ -1,0 +1,191 @@
+//! Where the service is reached, and how connections are served.
+//!
+//! Invariants: nothing is printed; a listener that could not be made exactly as it was asked for is
+//! an error; a connection that can't be taken now waits, and no other one suffers from it.
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpSocket, UnixListener};
+
+use super::tls::Tls;
+
+mod peer;
+mod serve;
+mod unix;
+mod watch;
+
+pub use peer::{InvalidProxy, Peer, PeerKey, Proxies, Proxy, Socket};
+pub use serve::{Options, Served, serve};
+
+/// Connections that wait in the kernel's queue.
+const BACKLOG: u32 = 1024;
+
+/// Where to listen: `127.0.0.1:8470`, `[::1]:0`, `unix:/run/qgis-secrets.sock`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// An address of this machine; port 0 is any free one.
+    Tcp(SocketAddr),
+    /// An absolute path.
+    Unix(PathBuf),
+}
+
+/// Why there is no listener.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// Not an address.
+    #[error(
+        "{0:?} is no address to listen at; write 127.0.0.1:8470, [::]:8470 or unix:/run/name.sock"
+    )]
+    Address(String),
+    /// A live process has it.
+    #[error("another process listens at {0}; stop that, or listen at another address")]
+    InUse(Address),
+    /// Something else is there.
+    #[error("{} is there and no socket; remove it, or listen at another path", .0.display())]
+    Occupied(PathBuf),
+    /// A path that no socket can have.
+    #[error("the path of a socket has at most 107 bytes; {} is longer", .0.display())]
+    TooLong(PathBuf),
+    /// No directory for the socket.
+    #[error("the socket's directory {} cannot be opened: {}; make it first", .0.display(), .1)]
+    Directory(PathBuf, #[source] io::Error),
+    /// The kernel refused.
+    #[error("cannot listen at {0}: {1}")]
+    Io(Address, #[source] io::Error),
+}
+
+impl ListenError {
+    /// The stable word.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Address(_) | Self::TooLong(_) => "listen_address_invalid",
+            Self::InUse(_) | Self::Occupied(_) => "listen_address_taken",
+            Self::Directory(..) | Self::Io(..) => "listen_failed",
+        }
+    }
+}
+
+impl FromStr for Address {
+    type Err = ListenError;
+
+    fn from_str(text: &str) -> Result<Self, ListenError> {
+        match text.strip_prefix("unix:").map(Path::new) {
+            Some(path) if path.is_absolute() && path.file_name().is_some() => {
+                Ok(Self::Unix(path.into()))
+            }
+            Some(_) => Err(ListenError::Address(text.into())),
+            None => text.parse().map(Self::Tcp).map_err(|_| ListenError::Address(text.into())),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// A socket that connections come to.
+#[derive(Debug)]
+pub struct Listener {
+    kind: Kind,
+    address: Address,
+    tls: Option<Tls>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Tcp(TcpListener),
+    /// The entry is removed when the listener goes.
+    Unix(UnixListener, #[expect(dead_code, reason = "held for its end")] unix::Entry),
+}
+
+impl Listener {
+    /// Listens. A Unix socket has mode 0660, in a directory that is there; one that a dead process
+    /// left is replaced.
+    pub async fn bind(address: &Address) -> Result<Self, ListenError> {
+        match address {
+            Address::Tcp(wanted) => {
+                let listener = tcp(*wanted).map_err(|error| match error.kind() {
+                    ErrorKind::AddrInUse => ListenError::InUse(address.clone()),
+                    _ => ListenError::Io(address.clone(), error),
+                })?;
+                let bound = listener.local_addr();
+                let bound = bound.map_err(|error| ListenError::Io(address.clone(), error))?;
+                Ok(Self { kind: Kind::Tcp(listener), address: Address::Tcp(bound), tls: None })
+            }
+            Address::Unix(path) => {
+                let (listener, entry) = unix::bind(path).await?;
+                Ok(Self { kind: Kind::Unix(listener, entry), address: address.clone(), tls: None })
+            }
+        }
+    }
+
+    /// Encrypts every connection.
+    pub fn with_tls(self, tls: Tls) -> Self {
+        Self { tls: Some(tls), ..self }
+    }
+
+    /// The address that it has: with the port that the kernel chose.
+    pub fn address(&self) -> &Address {
+        &self.address
+    }
+
+    async fn accept(&self) -> io::Result<(Stream, Socket)> {
+        match &self.kind {
+            Kind::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                // An answer is written at once; to wait for more of it would only delay it.
+                stream.set_nodelay(true)?;
+                Ok((Box::new(stream), Socket::Tcp(address)))
+            }
+            Kind::Unix(listener, _) => {
+                let (stream, _) = listener.accept().await?;
+                let who = stream.peer_cred()?;
+                let socket = Socket::Unix { uid: who.uid(), gid: who.gid(), pid: who.pid() };
+                Ok((Box::new(stream), socket))
+            }
+        }
+    }
+}
+
+fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // Connections of a process that ended don't hinder its successor.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// A connection's bytes, encrypted or not. Behind a pointer: HTTP is compiled once for all.
+type Stream = Box<dyn Bytes>;
+
+trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_and_shown_alike() {
+        for text in ["127.0.0.1:8470", "[::1]:0", "unix:/run/x.sock"] {
+            assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
+        }
+        for text in
+            ["", "8470", "localhost:8470", "127.0.0.1", "unix:", "unix:x.sock", "unix:/", "/run/x"]
+        {
+            let error = text.parse::<Address>().unwrap_err();
+            assert_eq!(error.kind(), "listen_address_invalid", "{text}");
+        }
+    }
+}
