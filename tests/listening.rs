@@ -9,16 +9,19 @@ mod tls;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
+use hyper::body::Frame;
 use qgis_secrets::server::around;
 use qgis_secrets::server::limits::{Limits, Rates};
 use qgis_secrets::server::listen::{Address, Listener, Options, Peer, Proxies, Served, serve};
@@ -238,6 +241,23 @@ fn until(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
+/// So many bytes, which nothing says beforehand.
+struct Unannounced(usize);
+
+impl HttpBody for Unannounced {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let length = self.0.min(100);
+        self.0 -= length;
+        Poll::Ready((length > 0).then(|| Ok(Frame::data(vec![b'x'; length].into()))))
+    }
+}
+
 fn routes(stage: Arc<Stage>) -> Router {
     async fn hello(State(stage): State<Arc<Stage>>) -> &'static str {
         stage.reached.fetch_add(1, Ordering::SeqCst);
@@ -280,5 +300,6 @@ fn routes(stage: Arc<Stage>) -> Router {
         .route("/subject", get(subject))
         .route("/denied", get(async || StatusCode::UNAUTHORIZED))
         .route("/much", get(async || "x".repeat(64 << 20)))
+        .route("/endless", get(async || Body::new(Unannounced(usize::MAX))))
         .with_state(stage)
 }

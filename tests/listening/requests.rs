@@ -1,10 +1,5 @@
 //! What is sent: too much, nonsense, or one thing that looks like two.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
-
-use hyper::body::Frame;
-
 use super::*;
 
 const GET: &str = "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -101,23 +96,6 @@ fn too_large_a_body_is_refused() {
     client.send("POST /length HTTP/1.1\r\nHost: x\r\nContent-Length: 9999999999\r\n\r\n");
     assert_eq!(client.answer().status, 413);
     assert_eq!(service.stage.reached(), 1);
-}
-
-/// So many bytes, which nothing says beforehand.
-struct Unannounced(usize);
-
-impl axum::body::HttpBody for Unannounced {
-    type Data = Bytes;
-    type Error = std::convert::Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        let length = self.0.min(100);
-        self.0 -= length;
-        Poll::Ready((length > 0).then(|| Ok(Frame::data(vec![b'x'; length].into()))))
-    }
 }
 
 /// Over HTTP/2 a body's length need not be known.
