@@ -16,7 +16,7 @@ BINARY = $(abspath $(or $(CARGO_TARGET_DIR),target))/$(HOST)/release/qgis-secret
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo) env
 
 # libc6-dev has the libc.a that a static binary is linked with; gcc only recommends it.
-TEST_PACKAGES := gcc libc6-dev make pkg-config \
+TEST_PACKAGES := gcc libc6-dev make openssl pkg-config \
     qgis qgis-providers python3-qgis \
     postgresql-15 postgresql-15-postgis-3 libpq5
 # tini is what the runner's own cost is compared with.

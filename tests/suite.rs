@@ -10,6 +10,7 @@
 //! - `durability`: SIGKILL at any instant leaves the store whole
 //! - `hostile`: what a job cannot do in each level of containment, and what it can
 //! - `hunting`: nothing leaks, whatever a job does with its secrets
+//! - `job_tokens`: which tokens count, which keys, and what of it other programs see
 //! - `killing`: nothing remains of a run that is killed, wherever and by whatever
 //! - `layers`: which module may import which, and which file may do what
 //! - `memory`: the runner's own memory holds no value longer than it is needed
@@ -34,6 +35,7 @@ mod documents;
 mod durability;
 mod hostile;
 mod hunting;
+mod job_tokens;
 mod killing;
 mod layers;
 mod listening;

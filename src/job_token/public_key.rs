@@ -179,6 +179,10 @@ fn rsa(jwk: &Map<String, Json>) -> Result<Read, Unusable> {
     if !(2048..=8192).contains(&bits) {
         return Err(Unusable::Other("an RSA key of fewer than 2048 bits, or more than 8192"));
     }
+    // With 1 anybody can sign, and an even one belongs to no key. The library leaves both to others.
+    if e == [1] || e.last().is_none_or(|last| last % 2 == 0) {
+        return Err(Unusable::Other("an RSA key whose exponent is not an odd number from 3"));
+    }
     let prepared = RsaPublicKeyComponents { n, e }
         .to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256)
         .map_err(|_| Unusable::Other("not an RSA key"))?;

@@ -17,6 +17,8 @@ pub(crate) const NOBODY: &str = "http://127.0.0.1:1/job";
 pub(crate) enum Answer {
     /// A status and a body.
     Status(u16, Vec<u8>),
+    /// Success with this body and this `Cache-Control`.
+    Cached(&'static str, Vec<u8>),
     /// A redirect to this address.
     Redirect(String),
     /// Nothing, as long as the client waits.
@@ -155,6 +157,15 @@ fn serve(mut stream: &TcpStream, shared: &Shared) -> std::io::Result<()> {
             write!(
                 stream,
                 "HTTP/1.1 {status} Scripted\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            )?;
+            stream.write_all(&body)
+        }
+        Answer::Cached(control, body) => {
+            write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nConnection: close\r\nCache-Control: {control}\r\n\
+                 Content-Length: {}\r\n\r\n",
                 body.len()
             )?;
             stream.write_all(&body)
