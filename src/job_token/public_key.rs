@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+use aws_lc_rs::encoding::AsDer;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
     RsaPublicKeyComponents,
@@ -179,13 +180,13 @@ fn rsa(jwk: &Map<String, Json>) -> Result<Read, Unusable> {
     if !(2048..=8192).contains(&bits) {
         return Err(Unusable::Other("an RSA key of fewer than 2048 bits, or more than 8192"));
     }
-    // With 1 anybody can sign, and an even one belongs to no key. The library leaves both to others.
-    if e == [1] || e.last().is_none_or(|last| last % 2 == 0) {
-        return Err(Unusable::Other("an RSA key whose exponent is not an odd number from 3"));
-    }
+    // By way of DER, which the library checks in full: with an exponent of 1 anybody can sign, and
+    // with a huge one a signature takes long.
     let prepared = RsaPublicKeyComponents { n, e }
-        .to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256)
-        .map_err(|_| Unusable::Other("not an RSA key"))?;
+        .as_der()
+        .ok()
+        .and_then(|der| ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der.as_ref()).ok())
+        .ok_or(Unusable::Other("not an RSA key that is safe to use"))?;
     Ok((Algorithm::Rs256, DecodingKey::from_rsa_raw_components(n, e), prepared))
 }
 
