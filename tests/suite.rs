@@ -18,6 +18,7 @@
 //! - `masking`: what comes out of a stream that holds values, against a second, slow masker
 //! - `running`: environment, exit codes, signals, limits, reports
 //! - `secrets`: adding, listing, removing, importing, explaining
+//! - `service_backend`: secrets from a service, over TLS, with a job token, and of nobody else
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 #![expect(clippy::needless_pass_by_value, reason = "a test hands over what `json!` makes")]
@@ -43,3 +44,4 @@ mod masking;
 mod memory;
 mod running;
 mod secrets;
+mod service_backend;

@@ -122,21 +122,21 @@ fn a_slow_address_delays_no_token_whose_key_is_there() {
 
 #[test]
 fn cache_control_says_how_long() {
-    for (control, fresh, stale) in [
-        ("max-age=3600", 3600, 3601),
-        ("public, MAX-AGE=\"3600\", must-revalidate", 3600, 3601),
-        ("max-age=1", 300, 301),
-        ("no-store", 300, 301),
-        ("no-cache, max-age=3600", 300, 301),
-        ("max-age=99999999", 86_400, 86_401),
-        ("max-age=x", 600, 601),
-        ("private", 600, 601),
+    for (header, fresh, stale) in [
+        ("Cache-Control: max-age=3600", 3600, 3601),
+        ("Cache-Control: public, MAX-AGE=\"3600\", must-revalidate", 3600, 3601),
+        ("Cache-Control: max-age=1", 300, 301),
+        ("Cache-Control: no-store", 300, 301),
+        ("Cache-Control: no-cache, max-age=3600", 300, 301),
+        ("Cache-Control: max-age=99999999", 86_400, 86_401),
+        ("Cache-Control: max-age=x", 600, 601),
+        ("Cache-Control: private", 600, 601),
     ] {
-        let server = Server::new([Answer::Cached(control, jwks(&[&TRUSTED.ed]))]);
+        let server = Server::new([Answer::Headed(200, header, jwks(&[&TRUSTED.ed]))]);
         let verifier = subscribed(&server);
         expect(&verifier, &TRUSTED.ed, 0, "fine");
         expect(&verifier, &TRUSTED.ed, fresh, "fine");
-        assert_eq!(server.requests().len(), 1, "{control}");
+        assert_eq!(server.requests().len(), 1, "{header}");
         if stale < 86_400 {
             expect(&verifier, &TRUSTED.ed, stale, "fine");
             until("it is fetched again", || server.requests().len() == 2);

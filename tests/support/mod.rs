@@ -2,6 +2,7 @@
 
 pub(crate) mod http;
 pub(crate) mod schema;
+pub(crate) mod tls;
 
 use std::ffi::OsStr;
 use std::fs;
