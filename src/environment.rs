@@ -338,11 +338,18 @@ mod tests {
 
     #[test]
     fn what_opens_something_is_taken_out() {
-        for name in ["PGPASSWORD", "VAULT_TOKEN", "AWS_SECRET_ACCESS_KEY", "SECRET_KEY"] {
+        for name in ["PGPASSWORD", "VAULT_TOKEN", "SECRET_KEY", "QGIS_SECRETS_JOB_TOKEN"] {
             assert!(is_credential(OsStr::new(name)), "{name}");
         }
         // The runner reads these itself, and paths open nothing.
-        for name in ["QGIS_SECRETS_STORE", "CREDENTIALS_DIRECTORY", "HOME", "XPGPASSWORD", ""] {
+        for name in [
+            "QGIS_SECRETS_STORE",
+            "QGIS_SECRETS_JOB_TOKEN_FILE",
+            "CREDENTIALS_DIRECTORY",
+            "HOME",
+            "XPGPASSWORD",
+            "",
+        ] {
             assert!(!is_credential(OsStr::new(name)), "{name}");
         }
         assert!(!is_credential(OsStr::from_bytes(b"PG\xff")));

@@ -47,6 +47,7 @@ const CONFINED: &[(&str, &[&str])] = &[
             "store/seal.rs",
             "wire/answer.rs",
             "store/access/token.rs",
+            "backend/service/exchange.rs",
             "containment/handover.rs",
             "containment/workspace.rs",
             "supervise/child.rs",

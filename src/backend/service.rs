@@ -14,18 +14,20 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{Backend, BackendError, Revealed};
 use crate::environment;
-use crate::http::{self, Answered, At, NoAnswer, Peer, Tls};
+use crate::http::{self, At, NoAnswer, Peer, Tls};
 use crate::job::{Identity, Job};
 use crate::precedence::{Candidate, Winner};
-use crate::redact::{Masker, Sensitive};
-use crate::secret::{Id, Kind, Level, Name, Value, ValueBuf};
+use crate::redact::Sensitive;
+use crate::secret::{Id, Kind, Level, Name, Value};
 use crate::settings::{self, Address};
 use crate::wire::{self, Answer, Facts, Given, JobId, Refusal, Request};
 
 mod attempts;
+mod exchange;
 mod fault;
 
 use attempts::{Attempts, Failed, Next};
+use exchange::{Fault, attempt};
 pub use fault::ServiceError;
 
 /// What one attempt gets at least, where the deadline leaves it: with less of a share, a service
@@ -42,13 +44,6 @@ pub struct Service {
     token_file: Option<PathBuf>,
     token: Option<Value>,
     answer: Option<Answer>,
-}
-
-/// A failed attempt: for the decision, and in words.
-struct Fault {
-    failed: Failed,
-    words: String,
-    error: Option<ServiceError>,
 }
 
 impl Service {
@@ -235,62 +230,6 @@ fn delays() -> impl Iterator<Item = Duration> {
         .with_jitter()
         .without_max_times()
         .build()
-}
-
-async fn attempt(
-    address: &Address,
-    peer: &Peer,
-    token: &Value,
-    json: String,
-) -> Result<Answer, Fault> {
-    let at = || address.to_string();
-    let url = address.url(wire::RESOLVE);
-    match peer.post(&url, token, json, wire::MAX_ANSWER).await {
-        Ok(Answered { status, body, .. }) if status.as_u16() == 200 => {
-            let malformed = |why| settled(ServiceError::Malformed { at: at(), why });
-            Answer::decode(body.expose()).map_err(malformed)
-        }
-        Ok(answered) => Err(refusal(at(), answered, token)),
-        Err(error) => {
-            let words = error.to_string();
-            Err(match error {
-                NoAnswer::Unconnected(_) => {
-                    Fault { failed: Failed::Unconnected, words, error: None }
-                }
-                NoAnswer::Untrusted(fault) => {
-                    let error = Some(ServiceError::Untrusted { at: at(), fault });
-                    Fault { failed: Failed::Untrusted, words, error }
-                }
-                NoAnswer::Broken(_) => Fault { failed: Failed::Seen(None), words, error: None },
-                NoAnswer::TooLarge(_) => settled(ServiceError::TooLarge { at: at() }),
-                NoAnswer::Request(error) => settled(ServiceError::Client(error.into())),
-            })
-        }
-    }
-}
-
-fn refusal(at: String, answered: Answered, token: &Value) -> Fault {
-    let Answered { status, retry_after, body } = answered;
-    let refusal = if body.len() <= wire::MAX_REFUSAL {
-        // A copy, for as long as this takes.
-        let mut copy = ValueBuf::new();
-        copy.push(token.expose());
-        let masker = Masker::new(vec![Sensitive { name: String::new(), value: copy.finish() }]);
-        Refusal::decode(body.expose(), |text| masker.text(text).into_owned())
-    } else {
-        Refusal::default()
-    };
-    let words = status.to_string();
-    let status = status.as_u16();
-    match status {
-        429 | 500..=599 => Fault { failed: Failed::Seen(retry_after), words, error: None },
-        401 | 403 | 409 => settled(ServiceError::Denied { at, status, refusal }),
-        _ => settled(ServiceError::Refused { at, status, refusal }),
-    }
-}
-
-fn settled(error: ServiceError) -> Fault {
-    Fault { failed: Failed::Final, words: String::new(), error: Some(error) }
 }
 
 /// What the answer disagrees in with the request.

@@ -45,7 +45,8 @@ pub enum TlsFileError {
 /// What is wrong between two ends of TLS.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TlsFault {
-    /// Signed by nobody who is trusted.
+    /// Signed by nobody who is trusted; or by one who has the name of a trusted one, as an authority
+    /// has that was made anew.
     #[error("its certificate is signed by an authority that is not trusted here")]
     UnknownIssuer,
     /// Over.
@@ -155,7 +156,7 @@ pub(super) fn fault(error: &(dyn Error + 'static)) -> Option<TlsFault> {
 
 fn certificate(error: &CertificateError) -> TlsFault {
     match error {
-        CertificateError::UnknownIssuer => TlsFault::UnknownIssuer,
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => TlsFault::UnknownIssuer,
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => TlsFault::Expired,
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             TlsFault::NotYetValid
@@ -188,6 +189,8 @@ fn is_about_the_client(alert: AlertDescription) -> bool {
             | A::CertificateUnknown
             | A::UnknownCA
             | A::AccessDenied
+            // A signature that doesn't fit: a trusted authority's name, and another one's key.
+            | A::DecryptError
             | A::CertificateRequired
     )
 }

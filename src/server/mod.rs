@@ -5,13 +5,13 @@
 //! [`problem::Problem`].
 
 pub mod administration;
-pub mod problem;
-pub mod submission;
 mod around;
 pub mod headers;
 pub mod limits;
 pub mod listen;
 pub mod metrics;
+pub mod problem;
+pub mod submission;
 pub mod tls;
 
 pub use around::around;

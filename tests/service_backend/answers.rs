@@ -60,7 +60,7 @@ fn a_winner_without_a_value_stops_the_job() {
 fn a_value_that_its_kind_does_not_allow_stops_the_job() {
     for (members, word) in [
         (json!({"value": format!("{VALUE}\u{0}")}), "a NUL byte"),
-        (json!({"value": ""}), "is empty"),
+        (json!({"value": ""}), "an empty value"),
         (json!({"key": "LD_PRELOAD"}), "LD_PRELOAD"),
         (json!({"key": "lower"}), "envvar:lower"),
         (json!({"value": "x".repeat(200_000)}), "too long"),

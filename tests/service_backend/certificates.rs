@@ -5,8 +5,9 @@ use super::*;
 #[test]
 fn a_server_that_is_not_who_it_should_be_gets_no_token() {
     let ground = Ground::new([answer(json!({}))]);
-    let stranger = Authority::new();
+    let (stranger, namesake) = (Authority::named("a stranger"), Authority::new());
     for (config, words) in [
+        (namesake.server(Like::Good), ["an authority that is not trusted", "ca_file"]),
         (stranger.server(Like::Good), ["an authority that is not trusted", "ca_file"]),
         (ground.authority.server(Like::Expired), ["has expired", "renew it"]),
         (ground.authority.server(Like::Early), ["is not valid yet", "clocks"]),
@@ -73,16 +74,18 @@ fn a_service_that_wants_to_know_the_runner() {
         path.display().to_string()
     };
     let right = clients.sign(Like::Client);
-    let wrong = Authority::new().sign(Like::Client);
     let (file, key) = (place("a.pem", &right.certificate), place("a.key", &right.key));
     let both = |file: &str, key: &str| format!("certificate_file = '{file}'\nkey_file = '{key}'");
 
     ground.settings(&urls, "");
     let words = ["doesn't accept this runner's certificate", "`backend.service.certificate_file`"];
     ground.refused(ground.run(json!({})), 69, "backend_untrusted", &words);
-    let strangers = (place("b.pem", &wrong.certificate), place("b.key", &wrong.key));
-    ground.settings(&urls, &both(&strangers.0, &strangers.1));
-    ground.refused(ground.run(json!({})), 69, "backend_untrusted", &words);
+    for other in [Authority::named("a stranger"), Authority::new()] {
+        let wrong = other.sign(Like::Client);
+        let (file, key) = (place("b.pem", &wrong.certificate), place("b.key", &wrong.key));
+        ground.settings(&urls, &both(&file, &key));
+        ground.refused(ground.run(json!({})), 69, "backend_untrusted", &words);
+    }
     assert_eq!(server.requests().len(), 0);
 
     ground.settings(&urls, &both(&file, &key));

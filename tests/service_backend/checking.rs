@@ -50,7 +50,7 @@ fn a_check_tells_what_is_wrong_with_the_service() {
     let stranger = Server::secure([Answer::fine("")], Authority::new().server(Like::Good));
     let good = Server::secure([Answer::fine("")], ground.authority.server(Like::Good));
     for (url, word) in [(&nobody, "Connection refused"), (&stranger.url(""), "not trusted here")] {
-        ground.settings(&[url.clone()], "");
+        ground.settings(std::slice::from_ref(url), "");
         let found = findings(&check(&ground, &[]).fails(69), "service");
         assert!(found[0].0 == "failed" && found[0].1.contains(word), "{found:?}");
         // One of two is enough for a job.

@@ -10,7 +10,7 @@ fn what_the_service_refuses_is_final_and_its_words_are_shown() {
             problem(401, "token_expired", "the token has expired"),
             77,
             "backend_denied",
-            ["401 Unauthorized token_expired: the token has expired", "the job token is not valid"],
+            ["401 token_expired: the token has expired", "the job token is not valid"],
         ),
         (
             problem(403, "identity_mismatch", "not this project"),
@@ -24,7 +24,7 @@ fn what_the_service_refuses_is_final_and_its_words_are_shown() {
             "backend_denied",
             ["token_used_up", "issue another one"],
         ),
-        (Answer::status(400), 69, "backend_refused", ["400 Bad Request", "the same version"]),
+        (Answer::status(400), 69, "backend_refused", ["(400)", "the same version"]),
         (Answer::status(404), 69, "backend_refused", ["404", "check the address"]),
         (problem(422, "job_unknown", "x"), 69, "backend_refused", ["job_unknown: x", "422"]),
         (Answer::status(421), 69, "backend_refused", ["421", "the wrong server"]),
@@ -100,7 +100,7 @@ fn a_service_that_is_away_or_silent_is_given_up_at_the_deadline() {
         ("unix:/nowhere/service.sock".to_owned(), "No such file"),
         ("https://no-such-host.invalid".to_owned(), "no-such-host.invalid"),
     ] {
-        ground.settings(&[url.clone()], "deadline_s = 1");
+        ground.settings(std::slice::from_ref(&url), "deadline_s = 1");
         let ended = ground.run(json!({}));
         ground.refused(ended, 69, "backend_unavailable", &["within 1s", &url, word]);
     }

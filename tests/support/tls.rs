@@ -40,9 +40,14 @@ pub(crate) enum Like {
 
 impl Authority {
     pub(crate) fn new() -> Self {
+        Self::named("an authority of a test")
+    }
+
+    /// One that may have the name of another.
+    pub(crate) fn named(name: &str) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(rcgen::DnType::CommonName, "an authority of a test");
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
         Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 

@@ -126,7 +126,7 @@ pub enum ServiceError {
     )]
     Valueless(Name),
     /// A value that its kind doesn't allow.
-    #[error("the secrets service sent {0}, which can't be one: {1}")]
+    #[error("the secrets service sent {0}, which is not valid: {1}")]
     Value(Name, #[source] Refused),
 }
 
