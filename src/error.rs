@@ -316,7 +316,8 @@ fn service(error: &ServiceError) -> (&'static str, u8) {
     }
 }
 
-fn store(error: &StoreError) -> (&'static str, u8) {
+/// The same.
+pub fn store(error: &StoreError) -> (&'static str, u8) {
     match error {
         StoreError::Missing(_) => ("store_missing", SETTINGS),
         StoreError::Locked(_) => ("store_locked", UNAVAILABLE),

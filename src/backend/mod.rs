@@ -75,7 +75,7 @@ pub enum AnyBackend {
     /// The store in a file.
     Embedded(Embedded),
     /// A service.
-    Service(Service),
+    Service(Box<Service>),
 }
 
 impl AnyBackend {
@@ -86,7 +86,7 @@ impl AnyBackend {
                 let store = &settings.store;
                 Self::Embedded(Embedded::new(store.path.clone(), store.key.clone()))
             }
-            settings::Backend::Service(service) => Self::Service(Service::new(service, token)),
+            settings::Backend::Service(service) => Self::Service(Box::new(Service::new(service, token))),
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod limits;
 pub mod listen;
 pub mod metrics;
 pub mod problem;
+pub mod resolve;
 pub mod submission;
 pub mod tls;
 

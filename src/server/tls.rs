@@ -16,6 +16,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::danger::ClientCertVerifier;
 use tokio_rustls::rustls::server::{ServerConfig, WebPkiClientVerifier};
 use tokio_rustls::rustls::{Error as Fault, RootCertStore};
 use tokio_rustls::server::TlsStream;
@@ -215,7 +216,7 @@ fn load(files: &Files) -> Result<(Arc<ServerConfig>, SystemTime), TlsError> {
 fn verifier(
     clients: &Clients,
     provider: Arc<CryptoProvider>,
-) -> Result<Arc<dyn tokio_rustls::rustls::server::danger::ClientCertVerifier>, TlsError> {
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let invalid = |error: String| TlsError::Invalid(clients.roots.clone(), error);
     let mut roots = RootCertStore::empty();
     for certificate in certificates(&clients.roots)? {

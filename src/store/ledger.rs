@@ -49,9 +49,9 @@ impl Entry {
         }
     }
 
-    /// Something that `actor` may not do, with a stable word for why.
-    pub fn denied(actor: &str, action: &'static str, reason: &str) -> Self {
-        Self { reason: Some(reason.to_owned()), ..Self::allowed(actor, action) }
+    /// The same, not allowed, with a stable word for why.
+    pub fn denied(self, reason: &str) -> Self {
+        Self { reason: Some(reason.to_owned()), ..self }
     }
 
     /// It is about a level of an owner.
@@ -66,7 +66,8 @@ impl Entry {
 
     /// It is about a whole scope.
     pub fn of_scope(self, scope: &Scope) -> Self {
-        Self { level: Some(scope.word()), owner: Some(scope.id().to_string()), ..self }
+        let owner = Some(scope.id().to_string());
+        Self { level: Some(scope.word()), owner, user: None, ..self }
     }
 
     /// It is about a user.

@@ -67,13 +67,38 @@ pub fn open_value(
     record: &Record,
     keys: &Keyring,
 ) -> Result<Value, StoreError> {
-    let key = keys
-        .find(&record.key_id)
-        .ok_or_else(|| sealed_error(record, OpenError::Key(record.key_id.clone())))?;
+    sealed(database, record)?.open(keys)
+}
+
+/// A secret that is still sealed, with the row that its seal binds.
+#[derive(Debug)]
+pub struct Sealed {
+    record: Record,
+    envelope: Vec<u8>,
+}
+
+/// Reads one value, sealed as it is.
+pub fn sealed(database: &mut dyn Database, record: &Record) -> Result<Sealed, StoreError> {
     let row = database
         .query("SELECT sealed FROM secret WHERE id = $1", parameters![record.id.as_str()])?;
     let row = one(row).ok_or_else(|| StoreError::Gone(record.id.clone()))?;
-    seal::open(key, record.context(), row.bytes(0)?).map_err(|why| sealed_error(record, why))
+    Ok(Sealed { record: record.clone(), envelope: row.bytes(0)?.to_vec() })
+}
+
+impl Sealed {
+    /// The facts beside it.
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// Opens it.
+    pub fn open(&self, keys: &Keyring) -> Result<Value, StoreError> {
+        let Self { record, envelope } = self;
+        let key = keys
+            .find(&record.key_id)
+            .ok_or_else(|| sealed_error(record, OpenError::Key(record.key_id.clone())))?;
+        seal::open(key, record.context(), envelope).map_err(|why| sealed_error(record, why))
+    }
 }
 
 /// Adds secrets, all or none. `replace` takes the place of what stands there, under a new id.

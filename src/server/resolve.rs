@@ -1,0 +1,254 @@
+//! `POST /v1/resolve`: a job's token goes in, that job's secrets come out.
+//!
+//! Invariants: the identity is the token's, and nothing in the request can widen it; metadata is
+//! resolved first, and only winners are opened; the use of the token and the decision are on the
+//! disk before a value is opened; a winner that can't be opened fails the whole answer.
+
+mod keys;
+mod refused;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::job::Identity;
+use crate::job_token::{Claims, Verifier};
+use crate::membership::{self, Membership};
+use crate::precedence::{self, Candidate, Resolution};
+use crate::secret::Value;
+use crate::store::database::Database;
+use crate::store::ledger::{self, Entry, Use};
+use crate::store::pool::Pool;
+use crate::store::secrets::{self, Sealed};
+use crate::store::{Record, StoreError, registry};
+use crate::wire::{self, Answer, Facts, Given, JobId, Request};
+
+pub use keys::KeyFile;
+pub use refused::Refused;
+
+/// How often one token is answered: a runner that got no answer asks again.
+pub const USES: i64 = 3;
+
+/// Values that are opened before others get their turn: some 60 µs each.
+const OPENED_AT_ONCE: usize = 16;
+
+/// What the audit calls this.
+const ACTION: &str = "resolve";
+
+/// Answers jobs.
+#[derive(Debug)]
+pub struct Resolver {
+    pool: Pool,
+    verifier: Verifier,
+    keys: KeyFile,
+    membership: Membership,
+}
+
+impl Resolver {
+    /// A resolver that opens with the keys of one key file.
+    pub fn new(pool: Pool, verifier: Verifier, keys: KeyFile, membership: Membership) -> Self {
+        Self { pool, verifier, keys, membership }
+    }
+
+    /// Whether job tokens can be checked now.
+    pub async fn ready(&self) -> Result<(), Refused> {
+        Ok(self.verifier.ready(Timestamp::now()).await?)
+    }
+
+    /// Answers one request, at most [`USES`] times for one token.
+    pub async fn answer(&self, token: &Value, body: &[u8]) -> Result<Answer, Refused> {
+        let claims = self.verifier.verify(token, Timestamp::now()).await?;
+        let request = match Request::decode(body) {
+            Ok(request) => request,
+            Err(malformed) => return Err(malformed.into()),
+        };
+        let Request { job, identity, .. } = &request;
+        let attempt = claims.attempt.is_none_or(|attempt| attempt == job.attempt);
+        if (&job.id, identity, attempt) != (&claims.job, &claims.identity, true) {
+            return Err(self.deny(&claims, job, Refused::Mismatch).await);
+        }
+        let found = match self.found(&claims.identity).await {
+            Ok(found) => found,
+            Err(refused) => return Err(self.deny(&claims, job, refused).await),
+        };
+        self.record(&claims, job, &found.resolution).await?;
+        match self.open(&found.sealed).await {
+            Ok(secrets) => {
+                let beaten = found.resolution.winners().iter().flat_map(|w| &w.shadowed);
+                let shadowed = beaten.map(Facts::from).collect();
+                Ok(Answer { job: request.job, identity: request.identity, secrets, shadowed })
+            }
+            Err(error) => Err(self.deny(&claims, job, error.into()).await),
+        }
+    }
+
+    /// Decides, and reads what won, in one state of the store.
+    async fn found(&self, identity: &Identity) -> Result<Found, Refused> {
+        let (identity, membership) = (identity.clone(), self.membership);
+        let looked_up = move |database: &mut dyn Database| look_up(database, &identity, membership);
+        self.pool.read(looked_up).await?
+    }
+
+    /// Counts the use of the token and writes down what is given, before it is.
+    async fn record(
+        &self,
+        claims: &Claims,
+        job: &JobId,
+        resolution: &Resolution,
+    ) -> Result<(), Refused> {
+        let given: Vec<_> = resolution
+            .winners()
+            .iter()
+            .map(|winner| {
+                let Candidate { name, .. } = &winner.secret;
+                json!({"kind": name.kind, "key": name.key, "level": winner.secret.level()})
+            })
+            .collect();
+        let entry = entry(claims, job, json!({"secrets": given}));
+        let exhausted = entry.clone().denied(Refused::UsedUp.kind());
+        let (issuer, jti) = (claims.issuer.clone().unwrap_or_default(), claims.id.clone());
+        let expires = claims.expires.as_second();
+        let count = move |database: &mut dyn Database| {
+            let now = Timestamp::now().as_second();
+            let used = ledger::use_job_token(database, &issuer, &jti, expires, USES, now)?;
+            let entry = if used == Use::Exhausted { &exhausted } else { &entry };
+            ledger::record(database, entry)?;
+            Ok(used)
+        };
+        match self.pool.write(count).await? {
+            Use::Counted(_) => Ok(()),
+            Use::Exhausted => Err(Refused::UsedUp),
+        }
+    }
+
+    /// Opens the winners' values.
+    async fn open(&self, sealed: &[Sealed]) -> Result<Vec<Given>, StoreError> {
+        let keys = self.keys.for_all(sealed.iter().map(|secret| &secret.record().key_id))?;
+        let mut given = Vec::with_capacity(sealed.len());
+        for some in sealed.chunks(OPENED_AT_ONCE) {
+            for secret in some {
+                given.push(Given { facts: secret.record().into(), value: secret.open(&keys)? });
+            }
+            tokio::task::yield_now().await;
+        }
+        Ok(given)
+    }
+
+    /// Writes a denial down; what can't be written down is refused all the same.
+    async fn deny(&self, claims: &Claims, job: &JobId, refused: Refused) -> Refused {
+        let entry = entry(claims, job, json!({})).denied(refused.kind());
+        let write = move |database: &mut dyn Database| ledger::record(database, &entry);
+        match self.pool.write(write).await {
+            Ok(_) => refused,
+            Err(error) => {
+                tracing::error!(%error, kind = refused.kind(), "a denial is not in the audit");
+                refused
+            }
+        }
+    }
+}
+
+/// What a job gets, still sealed.
+#[derive(Debug)]
+struct Found {
+    resolution: Resolution,
+    sealed: Vec<Sealed>,
+}
+
+/// The inner result is a decision, the outer one whether the store could be read.
+fn look_up(
+    database: &mut dyn Database,
+    identity: &Identity,
+    membership: Membership,
+) -> Result<Result<Found, Refused>, StoreError> {
+    let facts = match membership {
+        Membership::Trusted => membership::Facts::default(),
+        Membership::Registered { .. } => {
+            registry::facts(database, &identity.project, identity.user.as_ref())?
+        }
+    };
+    let owners = match membership::owners_for(identity, membership, &facts) {
+        Ok(owners) => owners,
+        Err(denied) => return Ok(Err(denied.into())),
+    };
+    let records = secrets::candidates(database, &owners)?;
+    let resolution = match precedence::resolve(identity, records.iter().map(Candidate::from)) {
+        Ok(resolution) => resolution,
+        Err(conflict) => return Ok(Err(conflict.into())),
+    };
+    let won = |record: &&Record| {
+        resolution.get(&record.name).is_some_and(|winner| winner.secret.id == record.id)
+    };
+    let sealed = records.iter().filter(won).map(|record| secrets::sealed(database, record));
+    let sealed = sealed.collect::<Result<_, _>>()?;
+    Ok(Ok(Found { resolution, sealed }))
+}
+
+/// A row of the audit about a job.
+fn entry(claims: &Claims, job: &JobId, mut detail: serde_json::Value) -> Entry {
+    let Identity { project, organization, user } = &claims.identity;
+    detail["job"] = json!({"id": job.id, "attempt": job.attempt});
+    detail["organization"] = json!(organization);
+    detail["token"] = json!(claims.id);
+    let scope = crate::access::Scope::Project(project.clone());
+    let entry = Entry::allowed(&format!("job:{}", claims.job), ACTION).of_scope(&scope);
+    let entry = match user {
+        Some(user) => entry.of_user(user),
+        None => entry,
+    };
+    entry.with(detail)
+}
+
+impl From<&Record> for Facts {
+    fn from(record: &Record) -> Self {
+        let Record { id, name, owner, sensitive, .. } = record;
+        Self { id: id.clone(), name: name.clone(), owner: owner.clone(), sensitive: *sensitive }
+    }
+}
+
+impl From<&Candidate> for Facts {
+    fn from(candidate: &Candidate) -> Self {
+        let Candidate { id, name, owner, sensitive } = candidate.clone();
+        Self { id, name, owner, sensitive }
+    }
+}
+
+/// The route.
+pub fn router(resolver: Arc<Resolver>) -> Router {
+    Router::new().route(wire::RESOLVE, post(resolve)).with_state(resolver)
+}
+
+async fn resolve(
+    State(resolver): State<Arc<Resolver>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let answered = match bearer(&headers) {
+        Some(token) => resolver.answer(&token, &body).await,
+        None => Err(Refused::NoToken),
+    };
+    match answered.and_then(|answer| Ok(answer.encode()?)) {
+        Ok(json) => {
+            let kind = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
+            // The response's own copy is overwritten when it is freed, as all that is.
+            (kind, Bytes::copy_from_slice(json.expose())).into_response()
+        }
+        Err(refused) => refused.into_response(),
+    }
+}
+
+/// The token of `Authorization: Bearer …` (RFC 6750, section 2.1).
+pub(super) fn bearer(headers: &HeaderMap) -> Option<Value> {
+    let mut all = headers.get_all(AUTHORIZATION).iter();
+    let (only, None) = (all.next()?, all.next()) else { return None };
+    let (scheme, token) = only.as_bytes().split_first_chunk::<7>()?;
+    scheme.eq_ignore_ascii_case(b"Bearer ").then(|| Value::new(token.trim_ascii().to_vec()))
+}
