@@ -32,6 +32,9 @@ use rate::{Buckets, Rate};
 pub struct Limits {
     /// Connections at the same time; more wait in the kernel's queue.
     pub connections: usize,
+    /// Of these, with one address (IPv6: one /64); more are closed. Trusted proxies have no such
+    /// limit.
+    pub connections_per_peer: usize,
     /// A TLS handshake.
     pub handshake: Duration,
     /// A request's head: from the first byte, and from the opening of a connection, to the last.
@@ -62,6 +65,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 1024,
+            connections_per_peer: 256,
             handshake: Duration::from_secs(10),
             head: Duration::from_secs(10),
             head_bytes: 16 * 1024,

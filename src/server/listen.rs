@@ -5,7 +5,8 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
+use std::net::{self, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -13,7 +14,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 use super::tls::Tls;
+use crate::sys::inherited;
 
+mod crowd;
 mod peer;
 mod serve;
 mod unix;
@@ -25,13 +28,15 @@ pub use serve::{Options, Served, serve};
 /// Connections that wait in the kernel's queue.
 const BACKLOG: u32 = 1024;
 
-/// Where to listen: `127.0.0.1:8470`, `[::1]:0`, `unix:/run/qgis-secrets.sock`.
+/// Where to listen: `127.0.0.1:8470`, `[::1]:0`, `unix:/run/qgis-secrets.sock`, `systemd`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     /// An address of this machine; port 0 is any free one.
     Tcp(SocketAddr),
     /// An absolute path.
     Unix(PathBuf),
+    /// The one socket that systemd, or whoever else starts the service, opened for it.
+    Inherited,
 }
 
 /// Why there is no listener.
@@ -39,7 +44,8 @@ pub enum Address {
 pub enum ListenError {
     /// Not an address.
     #[error(
-        "{0:?} is no address to listen at; write 127.0.0.1:8470, [::]:8470 or unix:/run/name.sock"
+        "{0:?} is no address to listen at; write 127.0.0.1:8470, [::]:8470, unix:/run/name.sock or \
+         systemd"
     )]
     Address(String),
     /// A live process has it.
@@ -54,6 +60,12 @@ pub enum ListenError {
     /// No directory for the socket.
     #[error("the socket's directory {} cannot be opened: {}; make it first", .0.display(), .1)]
     Directory(PathBuf, #[source] io::Error),
+    /// Nothing was passed on.
+    #[error(
+        "no socket was passed to the service; it gets one if systemd starts it by a socket unit with \
+         one address"
+    )]
+    NotInherited,
     /// The kernel refused.
     #[error("cannot listen at {0}: {1}")]
     Io(Address, #[source] io::Error),
@@ -65,7 +77,7 @@ impl ListenError {
         match self {
             Self::Address(_) | Self::TooLong(_) => "listen_address_invalid",
             Self::InUse(_) | Self::Occupied(_) => "listen_address_taken",
-            Self::Directory(..) | Self::Io(..) => "listen_failed",
+            Self::Directory(..) | Self::NotInherited | Self::Io(..) => "listen_failed",
         }
     }
 }
@@ -74,6 +86,9 @@ impl FromStr for Address {
     type Err = ListenError;
 
     fn from_str(text: &str) -> Result<Self, ListenError> {
+        if text == "systemd" {
+            return Ok(Self::Inherited);
+        }
         match text.strip_prefix("unix:").map(Path::new) {
             Some(path) if path.is_absolute() && path.file_name().is_some() => {
                 Ok(Self::Unix(path.into()))
@@ -89,6 +104,7 @@ impl fmt::Display for Address {
         match self {
             Self::Tcp(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Inherited => f.write_str("systemd"),
         }
     }
 }
@@ -105,7 +121,7 @@ pub struct Listener {
 enum Kind {
     Tcp(TcpListener),
     /// The entry is removed when the listener goes.
-    Unix(UnixListener, #[expect(dead_code, reason = "held for its end")] unix::Entry),
+    Unix(UnixListener, #[expect(dead_code, reason = "held for its end")] Option<unix::Entry>),
 }
 
 impl Listener {
@@ -124,9 +140,31 @@ impl Listener {
             }
             Address::Unix(path) => {
                 let (listener, entry) = unix::bind(path).await?;
-                Ok(Self { kind: Kind::Unix(listener, entry), address: address.clone(), tls: None })
+                let kind = Kind::Unix(listener, Some(entry));
+                Ok(Self { kind, address: address.clone(), tls: None })
+            }
+            Address::Inherited => {
+                let socket = inherited::socket().ok_or(ListenError::NotInherited)?;
+                Self::adopt(socket).map_err(|error| ListenError::Io(address.clone(), error))
             }
         }
+    }
+
+    /// A socket that listens already, whatever its family.
+    fn adopt(socket: OwnedFd) -> io::Result<Self> {
+        let tcp = net::TcpListener::from(socket);
+        tcp.set_nonblocking(true)?;
+        // What has no address of that family is the other one.
+        let (kind, address) = match tcp.local_addr() {
+            Ok(bound) => (Kind::Tcp(TcpListener::from_std(tcp)?), Address::Tcp(bound)),
+            Err(_) => {
+                let unix = std::os::unix::net::UnixListener::from(OwnedFd::from(tcp));
+                let bound = unix.local_addr()?;
+                let path = bound.as_pathname().unwrap_or(Path::new("")).into();
+                (Kind::Unix(UnixListener::from_std(unix)?, None), Address::Unix(path))
+            }
+        };
+        Ok(Self { kind, address, tls: None })
     }
 
     /// Encrypts every connection.
@@ -178,7 +216,7 @@ mod tests {
 
     #[test]
     fn addresses_are_read_and_shown_alike() {
-        for text in ["127.0.0.1:8470", "[::1]:0", "unix:/run/x.sock"] {
+        for text in ["127.0.0.1:8470", "[::1]:0", "unix:/run/x.sock", "systemd"] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
         }
         for text in

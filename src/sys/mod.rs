@@ -7,6 +7,7 @@ pub mod clone;
 pub mod environ;
 pub(crate) mod errno;
 mod heap;
+pub mod inherited;
 pub mod landlock;
 pub mod oom;
 pub mod privileges;

@@ -1,6 +1,7 @@
 //! Many connections, and what happens when there can be no more.
 
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -9,6 +10,8 @@ use super::*;
 
 /// Says to a test that it is the child, and may change limits of its process.
 const ALONE: &str = "QGIS_SECRETS_TEST_ALONE";
+
+const GET: &str = "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n";
 
 /// Runs the test again, in a process of its own. True in there.
 fn alone(test: &str) -> bool {
@@ -28,6 +31,46 @@ fn alone(test: &str) -> bool {
     false
 }
 
+/// As systemd does it: descriptor 3, and two variables that say so.
+#[test]
+fn a_socket_is_taken_over() {
+    if std::env::var_os(ALONE).is_some() {
+        let service =
+            Service::start(Setup { address: Some("systemd".parse().unwrap()), ..Setup::default() });
+        let path = match &service.address {
+            Address::Tcp(_) => {
+                assert_eq!(service.get("/hello").body, "hello");
+                None
+            }
+            Address::Unix(path) => Some(path.clone()),
+            Address::Inherited => panic!("it has no address"),
+        };
+        if let Some(path) = &path {
+            let mut stream = std::os::unix::net::UnixStream::connect(path).unwrap();
+            stream.write_all(GET.as_bytes()).unwrap();
+            assert_eq!(answer(&mut stream).body, "hello");
+        }
+        let again = service.runtime.block_on(Listener::bind(&Address::Inherited));
+        assert_eq!(again.unwrap_err().kind(), "listen_failed");
+        service.end();
+        // It is systemd's, who will start the service again.
+        assert!(path.is_none_or(|path| path.exists()));
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let unix = std::os::unix::net::UnixListener::bind(directory.path().join("s")).unwrap();
+    let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    for socket in [OwnedFd::from(unix), OwnedFd::from(tcp)] {
+        let mut child = Command::new("sh");
+        let script = r#"LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" "$@" 3<&0 </dev/null"#;
+        child.arg("-c").arg(script).arg(std::env::current_exe().unwrap());
+        child.args(["--exact", "listening::connections::a_socket_is_taken_over"]);
+        child.env(ALONE, "1").stdin(socket).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let ended = crate::support::end(child);
+        assert!(ended.stdout.contains("1 passed"), "{}{}", ended.stdout, ended.stderr);
+    }
+}
+
 fn limit_descriptors(soft: u64) {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, soft.min(hard), hard).unwrap();
@@ -40,7 +83,7 @@ fn a_thousand_idle_connections_hinder_nobody() {
     }
     // Both ends are in this process.
     limit_descriptors(4096);
-    let limits = Limits { head: PATIENCE, ..Limits::default() };
+    let limits = Limits { head: PATIENCE, connections_per_peer: 2000, ..Limits::default() };
     let service = Service::new(limits);
     let idle: Vec<Client> = (0..1000).map(|_| service.open()).collect();
     until("all are there", || service.metric("qgis_secrets_connections") == 1001);
@@ -55,19 +98,61 @@ fn a_thousand_idle_connections_hinder_nobody() {
 fn a_connection_too_many_waits_for_its_turn() {
     let service = Service::new(Limits { connections: 2, ..Limits::default() });
     let mut first = service.open();
-    first.send("GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+    first.send(GET);
     assert_eq!(first.answer().status, 200);
     let mut second = service.open();
-    second.send("GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+    second.send(GET);
     assert_eq!(second.answer().status, 200);
     let mut third = service.open();
-    third.send("GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+    third.send(GET);
     third.stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
     assert!(third.stream.read(&mut [0]).is_err(), "it was answered out of turn");
     assert_eq!(service.stage.reached(), 2);
     drop(first);
     third.stream.set_read_timeout(Some(PATIENCE)).unwrap();
     assert_eq!(third.answer().body, "hello");
+}
+
+/// A connection from another address of this machine.
+fn open_from(service: &Service, address: [u8; 4]) -> Client {
+    let stream = service.runtime.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind((address, 0).into()).unwrap();
+        socket.connect(service.address()).await.unwrap().into_std().unwrap()
+    });
+    stream.set_nonblocking(false).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    Client { stream }
+}
+
+#[test]
+fn one_peer_does_not_take_all_connections() {
+    let limits = Limits { connections_per_peer: 2, ..Limits::default() };
+    for trusted in [false, true] {
+        let proxies = trusted.then(|| "127.0.0.1".parse().unwrap()).into_iter().collect();
+        let service = Service::start(Setup { limits: limits.clone(), proxies, ..Setup::default() });
+        let mut standing = [service.open(), service.open()];
+        for client in &mut standing {
+            client.send(GET);
+            assert_eq!(client.answer().status, 200);
+        }
+        let mut other = open_from(&service, [127, 0, 0, 2]);
+        other.send(GET);
+        assert_eq!(other.answer().status, 200);
+        let mut more = service.open();
+        if trusted {
+            more.send(GET);
+            assert_eq!(more.answer().status, 200);
+        } else {
+            assert_eq!(more.rest(), b"");
+            drop(standing);
+            until("there is a place again", || {
+                let mut more = service.open();
+                drop(more.stream.write_all(GET.as_bytes()));
+                more.stream.read(&mut [0]).is_ok_and(|read| read == 1)
+            });
+        }
+    }
 }
 
 #[test]
@@ -78,11 +163,11 @@ fn without_descriptors_it_waits_and_goes_on() {
     limit_descriptors(512);
     let service = Service::new(Limits::default());
     let mut standing = service.open();
-    standing.send("GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+    standing.send(GET);
     assert_eq!(standing.answer().status, 200);
     let mut waiting = service.open();
     // This end exists; of the other one's there shall be none.
-    waiting.send("GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+    waiting.send(GET);
     assert_eq!(waiting.answer().status, 200);
     drop(waiting);
     until("it is gone", || service.metric("qgis_secrets_connections") == 1 + 1);
@@ -95,13 +180,13 @@ fn without_descriptors_it_waits_and_goes_on() {
     let before = cpu_time();
     let begin = Instant::now();
     let mut late = service.open();
-    late.send("GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+    late.send(GET);
     late.stream.set_read_timeout(Some(Duration::from_millis(1000))).unwrap();
     assert!(late.stream.read(&mut [0]).is_err(), "it was accepted without a descriptor");
     let (spent, waited) = (cpu_time() - before, begin.elapsed());
     assert!(spent < waited / 4, "{spent:?} of {waited:?} were spent waiting");
     // Whoever is there already is served all the while.
-    standing.send("GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+    standing.send(GET);
     assert_eq!(standing.answer().status, 200);
     drop(taken);
     late.stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -131,11 +216,11 @@ fn connections_fit_the_descriptors() {
     limit_descriptors(400);
     let mut clients: Vec<Client> = (0..36).map(|_| service.open()).collect();
     for client in &mut clients {
-        client.send("GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+        client.send(GET);
         assert_eq!(client.answer().status, 200);
     }
     let mut late = service.open();
-    late.send("GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+    late.send(GET);
     late.stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
     assert!(late.stream.read(&mut [0]).is_err(), "it was accepted beyond the reserve");
     drop(clients);

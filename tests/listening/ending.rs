@@ -20,6 +20,8 @@ fn a_running_request_is_finished() {
     service.stage.gate.add_permits(1);
     let answer = running.answer();
     assert_eq!((answer.status, answer.body.as_str()), (200, "passed"));
+    // It says so: a client would send its next request into the void.
+    assert_eq!(answer.header("connection"), Some("close"));
     assert_eq!(running.rest(), b"");
     assert_eq!(service.end(), Served { cut_off: 0 });
 }

@@ -63,12 +63,26 @@ impl Peer {
 
     /// Whom to count this peer's requests to.
     pub fn key(&self) -> PeerKey {
-        match (self.address(), self.socket) {
-            (Some(IpAddr::V4(address)), _) => PeerKey::V4(address),
+        self.forwarded.map_or_else(|| self.socket.key(), PeerKey::from)
+    }
+}
+
+impl Socket {
+    /// Whom to count this connection to.
+    pub(super) fn key(self) -> PeerKey {
+        match self {
+            Self::Tcp(address) => address.ip().into(),
+            Self::Unix { uid, .. } => PeerKey::Unix(uid),
+        }
+    }
+}
+
+impl From<IpAddr> for PeerKey {
+    fn from(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self::V4(address),
             // The upper half of the 128 bits.
-            (Some(IpAddr::V6(address)), _) => PeerKey::V6((address.to_bits() >> 64) as u64),
-            (None, Socket::Unix { uid, .. }) => PeerKey::Unix(uid),
-            (None, Socket::Tcp(_)) => PeerKey::V6(0),
+            IpAddr::V6(address) => Self::V6((address.to_bits() >> 64) as u64),
         }
     }
 }
@@ -131,10 +145,7 @@ impl Proxies {
         socket: Socket,
         lines: impl DoubleEndedIterator<Item = &'a str>,
     ) -> Option<IpAddr> {
-        let mut trusted = match socket {
-            Socket::Tcp(address) => self.trusts(address.ip().to_canonical()),
-            Socket::Unix { .. } => self.0.contains(&Proxy::Unix),
-        };
+        let mut trusted = self.trust(socket);
         let mut client = None;
         for entry in lines.rev().flat_map(|line| line.rsplit(',')) {
             if !trusted {
@@ -146,6 +157,14 @@ impl Proxies {
             trusted = self.trusts(address);
         }
         client
+    }
+
+    /// Whether the connection's other end is a proxy.
+    pub(super) fn trust(&self, socket: Socket) -> bool {
+        match socket {
+            Socket::Tcp(address) => self.trusts(address.ip().to_canonical()),
+            Socket::Unix { .. } => self.0.contains(&Proxy::Unix),
+        }
     }
 
     fn trusts(&self, address: IpAddr) -> bool {

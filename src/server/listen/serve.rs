@@ -29,6 +29,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, sleep_until, timeout};
 use tower::ServiceExt;
 
+use super::crowd::{Crowd, Place};
 use super::watch::{Answer, Watch, Watched};
 use super::{Listener, Peer, Proxies, Socket, Stream};
 use crate::server::limits::Limits;
@@ -81,17 +82,19 @@ pub async fn serve(
     let (stop, stopping) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
-    let mut door = Door { listener, slots, shut: false };
+    let crowd = Crowd::new(shared.options.limits.connections_per_peer);
+    let proxies = shared.options.proxies.clone();
+    let mut door = Door { listener, slots, crowd, proxies, shut: false };
     loop {
         tokio::select! {
             () = &mut shutdown => break,
             Some(ended) = connections.join_next() => fault(ended),
-            (stream, socket, slot) = door.next() => {
+            (stream, socket, place) = door.next() => {
                 let serving = connection(stream, socket, Arc::clone(&shared), stopping.clone());
                 let open = shared.options.metrics.connection();
                 connections.spawn(async move {
                     serving.await;
-                    drop((open, slot));
+                    drop((open, place));
                 });
             }
         }
@@ -135,13 +138,15 @@ fn fitting(wanted: usize) -> usize {
 struct Door {
     listener: Listener,
     slots: Arc<Semaphore>,
+    crowd: Crowd,
+    proxies: Proxies,
     /// Whether the last try failed: only a change is logged.
     shut: bool,
 }
 
 impl Door {
     /// The next connection. It may be dropped at any `await`: nothing is lost.
-    async fn next(&mut self) -> (Stream, Socket, OwnedSemaphorePermit) {
+    async fn next(&mut self) -> (Stream, Socket, (OwnedSemaphorePermit, Option<Place>)) {
         loop {
             let Ok(slot) = Arc::clone(&self.slots).acquire_owned().await else {
                 // Nobody closes it.
@@ -153,7 +158,13 @@ impl Door {
                     if std::mem::take(&mut self.shut) {
                         tracing::info!("connections are taken again");
                     }
-                    return (stream, socket, slot);
+                    // Behind a proxy, and at a Unix socket, one peer is many clients.
+                    let counted = !self.proxies.trust(socket) && matches!(socket, Socket::Tcp(_));
+                    let place = self.crowd.enter(socket.key());
+                    if counted && place.is_none() {
+                        continue;
+                    }
+                    return (stream, socket, (slot, place));
                 }
                 Err(error) if is_of_one(&error) => {}
                 Err(error) => {
@@ -179,7 +190,6 @@ fn is_of_one(error: &io::Error) -> bool {
             | Kind::NetworkUnreachable
             | Kind::NetworkDown
             | Kind::Interrupted
-            | Kind::InvalidInput
             | Kind::NotConnected
             | Kind::TimedOut
     )
