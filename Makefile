@@ -90,6 +90,24 @@ test-image: image-deps ## Builds the Dockerfile without a registry, and tests th
 	$(AS_ROOT) RUST_SYSROOT="$$(rustc --print sysroot)" CARGO_HOME="$${CARGO_HOME:-$$HOME/.cargo}" \
 	    IMAGE_CACHE='$(abspath $(IMAGE_CACHE))' tests/image/run
 
+# libFuzzer and the compiler's coverage, which the stable compiler has as well; no address sanitizer,
+# for there is no unsafe code in what is tried. The corpus stays below target/ and grows.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGET = $(abspath $(or $(CARGO_TARGET_DIR),target))/fuzz
+FUZZ_FLAGS := --cfg fuzzing -C passes=sancov-module -C codegen-units=1 \
+    $(addprefix -C llvm-args=-sanitizer-coverage-,level=4 inline-8bit-counters pc-table trace-compares)
+
+.PHONY: fuzz
+fuzz: ## Throws bytes at what reads tokens, services and descriptors (needs g++; FUZZ_SECONDS each)
+	RUSTFLAGS='$(FUZZ_FLAGS)' CARGO_TARGET_DIR='$(FUZZ_TARGET)' \
+	    $(CARGO) build --release --locked --manifest-path tests/fuzz/Cargo.toml
+	for target in token claims service job; do \
+	    mkdir -p '$(FUZZ_TARGET)'/corpus/$$target; \
+	    '$(FUZZ_TARGET)'/$(HOST)/release/$$target -max_total_time=$(FUZZ_SECONDS) -timeout=10 \
+	        -rss_limit_mb=1024 -artifact_prefix='$(FUZZ_TARGET)'/$$target- \
+	        '$(FUZZ_TARGET)'/corpus/$$target tests/fuzz/seeds/$$target; \
+	done
+
 .PHONY: deny
 deny: ## Checks licences, sources and duplicates of the dependencies (needs cargo-deny)
 	$(CARGO) deny check bans licenses sources
