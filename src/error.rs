@@ -137,6 +137,14 @@ pub enum Error {
     /// An input that is refused for another reason.
     #[error("{0}")]
     Input(String),
+    /// The listener of a service, with its stable word.
+    #[error("{text}")]
+    Listener {
+        /// The word.
+        kind: &'static str,
+        /// For people.
+        text: String,
+    },
     /// The kernel refused something that should always work.
     #[error("the runner could not be set up: {0}")]
     Setup(String),
@@ -227,6 +235,7 @@ impl Error {
             Self::Report(_) => ("report_undelivered", UNAVAILABLE),
             Self::Io(..) => ("io", INTERNAL),
             Self::Input(_) => ("input_refused", INVALID),
+            Self::Listener { kind, .. } => (kind, SETTINGS),
             Self::Setup(_) => ("setup_failed", INTERNAL),
         }
     }

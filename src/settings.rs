@@ -223,6 +223,10 @@ pub struct Overrides {
     pub service: Vec<String>,
     /// `backend.service.token_file`
     pub job_token_file: Option<PathBuf>,
+    /// `service.listen`
+    pub listen: Option<String>,
+    /// `service.role`
+    pub service_role: Option<service::ServiceRole>,
     /// `job.token_file`
     pub token_file: Option<PathBuf>,
     /// `report.file`
@@ -393,7 +397,7 @@ impl Settings {
                 public_key: overrides.public_key.clone().or(store.public_key),
             },
             oldest_libpq: pg_service.oldest_libpq,
-            service: service.check()?,
+            service: service.under(overrides).check()?,
         })
     }
 }

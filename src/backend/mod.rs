@@ -86,7 +86,9 @@ impl AnyBackend {
                 let store = &settings.store;
                 Self::Embedded(Embedded::new(store.path.clone(), store.key.clone()))
             }
-            settings::Backend::Service(service) => Self::Service(Box::new(Service::new(service, token))),
+            settings::Backend::Service(service) => {
+                Self::Service(Box::new(Service::new(service, token)))
+            }
         }
     }
 }

@@ -12,6 +12,8 @@ pub mod output;
 pub mod report;
 pub mod run;
 pub mod secret;
+#[cfg(feature = "service")]
+pub mod serve;
 pub mod sweep;
 pub mod token;
 
@@ -59,6 +61,8 @@ enum Command {
     Explain(explain::ExplainArgs),
     Check(check::CheckArgs),
     Sweep(sweep::SweepArgs),
+    #[cfg(feature = "service")]
+    Serve(serve::ServeArgs),
     /// Add, list and remove secrets
     #[command(subcommand)]
     Secret(secret::SecretCommand),
@@ -128,6 +132,8 @@ fn dispatch(Cli { global, command }: Cli, mut credentials: Vec<Credential>) -> R
         Command::Explain(args) => {
             explain::explain(&settings(args.overrides(&global))?, args, credentials)
         }
+        #[cfg(feature = "service")]
+        Command::Serve(args) => serve::serve(&settings(args.overrides(&global))?),
         Command::Sweep(args) => sweep::sweep(&plain()?, &args),
         Command::Secret(command) => secret::run(&plain()?, command),
         Command::Report(command) => report::run(&plain()?, &command),

@@ -12,6 +12,7 @@ pub mod listen;
 pub mod metrics;
 pub mod problem;
 pub mod resolve;
+pub mod service;
 pub mod submission;
 pub mod tls;
 

@@ -80,6 +80,20 @@ fn open_and_add(
     Ok(store.add(secrets, &key, replace)?)
 }
 
+/// The store that a service serves: the first one on a fresh machine makes it, and its key.
+#[cfg(feature = "service")]
+pub(super) fn store_for_service(settings: &Settings) -> Result<(), Error> {
+    let files = &settings.store;
+    if files.path.exists() || !settings.service.role.is_admin() {
+        return Ok(());
+    }
+    let key = match &files.public_key {
+        Some(path) => keys::read_public(path)?,
+        None => keyring(settings)?.current().public().clone(),
+    };
+    open_or_create(settings, &key).map(drop)
+}
+
 /// The key file's keys; made with the store, if neither is there.
 fn keyring(settings: &Settings) -> Result<Keyring, Error> {
     let files = &settings.store;

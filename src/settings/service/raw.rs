@@ -12,7 +12,7 @@ use super::{
     NonMember, Oidc, OneTimeLink, Service, ServiceLimits, ServiceMembership, ServiceRole,
     ServiceTls, SessionTimes, fault,
 };
-use crate::settings::{InvalidSettings, seconds};
+use crate::settings::{InvalidSettings, Overrides, seconds};
 
 /// The section.
 #[derive(Debug, Deserialize)]
@@ -198,6 +198,12 @@ struct RawAudit {
 
 impl RawService {
     /// Checks the section.
+    /// What the command line says beats the file.
+    pub(in crate::settings) fn under(self, overrides: &Overrides) -> Self {
+        let listen = overrides.listen.clone().unwrap_or(self.listen);
+        Self { listen, role: overrides.service_role.unwrap_or(self.role), ..self }
+    }
+
     pub(in crate::settings) fn check(self) -> Result<Service, InvalidSettings> {
         let listen: Listen = self
             .listen

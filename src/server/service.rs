@@ -1,0 +1,196 @@
+//! The service as a whole: made from the settings, served until it is told to end.
+//!
+//! Invariants: what can't work is an error before a connection is taken; a process of the role
+//! `admin` never reads a private key; the store is closed last, when nobody asks any more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::limits::{Limits, Rates, rate::Rate};
+use super::listen::{Address, ListenError, Listener, Options, Proxies, Proxy, serve};
+use super::metrics::{self, Metrics, Readiness};
+use super::resolve::{self, KeyFile, Resolver};
+use super::tls::{Clients, Files, Tls, TlsError};
+use crate::error::Error;
+use crate::job_token::{Policy, Source, Verifier};
+use crate::membership::{Membership, NonMember};
+use crate::settings::Settings;
+use crate::settings::service::{self, ServiceMembership};
+use crate::store::pool::Pool;
+
+impl From<ListenError> for Error {
+    fn from(error: ListenError) -> Self {
+        Self::Listener { kind: error.kind(), text: error.to_string() }
+    }
+}
+
+impl From<TlsError> for Error {
+    fn from(error: TlsError) -> Self {
+        Self::Listener { kind: error.kind(), text: error.to_string() }
+    }
+}
+
+/// A service that listens, and serves when it is run.
+#[derive(Debug)]
+pub struct Service {
+    listener: Listener,
+    tls: Option<Tls>,
+    router: Router,
+    options: Options,
+    pool: Pool,
+    orders: Orders,
+}
+
+/// What others tell the process to do.
+#[derive(Debug)]
+struct Orders {
+    terminate: Signal,
+    interrupt: Signal,
+    reload: Signal,
+}
+
+impl Orders {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            reload: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the end; meanwhile SIGHUP reads the certificate again.
+    async fn end(mut self, tls: Option<Tls>) {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.reload.recv() => {
+                    if let Some(Err(error)) = tls.as_ref().map(Tls::reload) {
+                        tracing::error!(%error, "the certificate stays as it was");
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Service {
+    /// Opens the store, reads keys and certificates, and listens.
+    pub async fn start(settings: &Settings) -> Result<Self, Error> {
+        let orders = Orders::new().map_err(|error| Error::Setup(format!("signals: {error}")))?;
+        let asked = &settings.service;
+        let limits = limits(&asked.limits);
+        let metrics = Metrics::default();
+        let readers = std::thread::available_parallelism().map_or(2, usize::from);
+        let pool = Pool::sqlite(&settings.store.path, readers)?;
+        let mut readiness = Readiness::default();
+        let mut router = Router::new();
+        if asked.role.resolves() {
+            let resolver = Arc::new(resolver(settings, pool.clone())?);
+            let tokens = Arc::clone(&resolver);
+            readiness = readiness.with("job_tokens", move || {
+                let tokens = Arc::clone(&tokens);
+                async move { tokens.ready().await.map_err(|error| error.to_string()) }
+            });
+            router = router.merge(resolve::router(resolver));
+        }
+        let rates = Rates::new(&limits, metrics.clone());
+        let router = router.merge(metrics::router(metrics.clone(), readiness));
+        let router = super::around(router, &limits, rates, metrics.clone());
+        let address: Address = asked.listen.to_string().parse()?;
+        let mut listener = Listener::bind(&address).await?;
+        let tls = asked.tls.as_ref().map(files).map(Tls::read).transpose()?;
+        if let Some(tls) = &tls {
+            listener = listener.with_tls(tls.clone());
+        }
+        let proxies: Proxies = asked.trusted_proxies.iter().copied().map(Proxy::Network).collect();
+        let options = Options { limits, proxies, metrics };
+        Ok(Self { listener, tls, router, options, pool, orders })
+    }
+
+    /// Where it listens: with the port that the kernel chose.
+    pub fn address(&self) -> &Address {
+        self.listener.address()
+    }
+
+    /// Whether it speaks TLS.
+    pub fn is_encrypted(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    /// Serves until SIGTERM or SIGINT; then running requests have the grace period to end.
+    pub async fn run(self) {
+        let Self { listener, tls, router, options, pool, orders } = self;
+        let served = serve(listener, router, options, orders.end(tls)).await;
+        if served.cut_off > 0 {
+            tracing::warn!(connections = served.cut_off, "cut off at the grace period's end");
+        }
+        pool.close().await;
+    }
+}
+
+fn resolver(settings: &Settings, pool: Pool) -> Result<Resolver, Error> {
+    let asked = &settings.service.job_tokens;
+    let policy = Policy {
+        issuer: asked.issuer.clone(),
+        audience: asked.audience.clone(),
+        leeway: asked.leeway,
+        max_lifetime: asked.max_lifetime,
+    };
+    let files = asked.keys_files.iter().cloned().map(Source::File);
+    let address = asked.jwks_url.iter().map(|url| Source::Url(url.to_string()));
+    let sources: Vec<Source> = files.chain(address).collect();
+    if sources.is_empty() {
+        tracing::warn!(
+            "no job is answered: there is no key for job tokens in `service.job_tokens.keys_files` \
+             or `jwks_url`"
+        );
+    }
+    let verifier = Verifier::new(policy, sources)?;
+    let keys = KeyFile::read(settings.store.key.clone())?;
+    Ok(Resolver::new(pool, verifier, keys, membership(settings.service.membership)))
+}
+
+fn membership(asked: ServiceMembership) -> Membership {
+    match asked {
+        ServiceMembership::Trusted { .. } => Membership::Trusted,
+        ServiceMembership::Registered { non_member, .. } => Membership::Registered {
+            non_member: match non_member {
+                service::NonMember::Deny => NonMember::Deny,
+                service::NonMember::Unassigned => NonMember::Unassigned,
+            },
+        },
+    }
+}
+
+fn limits(asked: &service::ServiceLimits) -> Limits {
+    let standard = Limits::default();
+    Limits {
+        connections: asked.connections,
+        connections_per_peer: standard.connections_per_peer.min(asked.connections),
+        body_bytes: asked.body_bytes,
+        request: asked.request,
+        grace: asked.grace,
+        requests: Rate {
+            burst: asked.requests_per_second.saturating_mul(4),
+            every: Duration::from_secs(1) / asked.requests_per_second,
+        },
+        failures: Rate {
+            every: Duration::from_mins(1) / asked.failures_per_minute,
+            ..standard.failures
+        },
+        ..standard
+    }
+}
+
+fn files(asked: &service::ServiceTls) -> Files {
+    let clients = asked.clients.as_ref();
+    Files {
+        chain: asked.certificate.clone(),
+        key: asked.key.clone(),
+        clients: clients.map(|c| Clients { roots: c.ca.clone(), required: c.required }),
+    }
+}
