@@ -54,6 +54,10 @@
 //! level, owner, kind and key as associated data. Who adds secrets needs no key that can read them;
 //! a row that was moved in the database does not open.
 //!
+//! *Signed, then believed.* A [`job_token`] says which job somebody is, and whom it works for.
+//! Nothing of it counts before its signature is right, and the type of a trusted key, never the
+//! token, says how it must be signed.
+//!
 //! *The leader is reaped last.* [`supervise`] looks at the end of the job's leader without reaping
 //! it, kills what the job left running, and only then lets go of its number, so that no signal can
 //! reach a stranger.

@@ -69,22 +69,25 @@ impl Times {
     pub(super) fn step(self, now: Timestamp, need: Need) -> Step {
         let usable = self.usable(now);
         let interval = if usable { MIN_INTERVAL } else { WITHOUT_KEYS };
-        let may_fetch = match self.attempted.map(|attempted| age(attempted, now)) {
-            None | Some(None) => true,
-            Some(Some(age)) => age >= interval,
-        };
-        let age = self.fetched.and_then(|fetched| age(fetched, now));
+        let since = |time: Option<Timestamp>| time.and_then(|time| age(time, now));
+        let may_fetch = since(self.attempted).is_none_or(|age| age >= interval);
         match (usable, may_fetch) {
             (false, true) => Step::FetchFirst,
             (false, false) => Step::GiveUp,
             (true, false) => Step::Use,
             (true, true) if need == Need::Missing => Step::FetchFirst,
-            (true, true) => match age {
-                Some(age) if age <= self.max_age => Step::Use,
-                // Nobody asked for long: a key may have been taken out since.
-                Some(age) if age <= 2 * self.max_age => Step::FetchBehind,
-                _ => Step::FetchFirst,
-            },
+            (true, true) => {
+                let within = |time, limit| since(time).is_some_and(|age| age <= limit);
+                if within(self.fetched, self.max_age) {
+                    Step::Use
+                } else if within(self.attempted, 2 * self.max_age) {
+                    // In an outage too: no token waits for what failed a moment ago.
+                    Step::FetchBehind
+                } else {
+                    // Nobody asked for long: a key may have been taken out since.
+                    Step::FetchFirst
+                }
+            }
         }
     }
 }
@@ -132,7 +135,11 @@ mod tests {
             // An outage.
             (Some(0), Some(1190), 1201, Keys, Use),
             (Some(0), Some(1190), 1201, Missing, Use),
-            (Some(0), Some(DAY - 31), DAY, Keys, FetchFirst),
+            (Some(0), Some(1190), 1220, Keys, FetchBehind),
+            (Some(0), Some(1190), 1220, Missing, FetchFirst),
+            (Some(0), Some(1190), 2390, Keys, FetchBehind),
+            (Some(0), Some(1190), 2391, Keys, FetchFirst),
+            (Some(0), Some(DAY - 31), DAY, Keys, FetchBehind),
             (Some(0), Some(DAY - 3), DAY, Keys, Use),
             (Some(0), Some(DAY - 3), DAY + 1, Keys, GiveUp),
             (Some(0), Some(DAY - 4), DAY + 1, Keys, FetchFirst),
