@@ -270,31 +270,48 @@ pub struct Place {
     pub organization: Option<Id>,
 }
 
-/// What is about to be done. `None` as a place means everything.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Action<'a> {
+/// What is about to be done, at a place or to everything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Action {
     /// Listing secrets, looking at one, explaining.
-    See(&'a Place),
+    See,
     /// Adding, removing, purging.
-    Change(&'a Place),
+    Change,
     /// Listing whom secrets can be assigned to.
-    SeeMembers(&'a Place),
-    /// Listing the grants and tokens for a place.
-    SeeAccess(Option<&'a Place>),
-    /// Giving a grant for a place.
-    Give(Option<&'a Place>),
+    SeeMembers,
+    /// Listing grants and tokens.
+    SeeAccess,
+    /// Giving a grant.
+    Give,
     /// Taking a grant away.
-    Revoke(Option<&'a Place>),
+    Revoke,
     /// Making an API token.
-    Issue(Option<&'a Place>),
+    Issue,
     /// Ending one.
-    RevokeToken(Option<&'a Place>),
+    RevokeToken,
     /// Reading the audit.
-    SeeAudit(Option<&'a Place>),
-    /// Seeing and changing what is registered.
+    SeeAudit,
+    /// Seeing and changing what is registered: an operator's.
     Register,
-    /// Removing all of one user, wherever it stands.
+    /// Removing all of one user, wherever it stands: an operator's.
     PurgeUser,
+}
+
+impl Action {
+    /// Every action.
+    pub const ALL: [Self; 11] = [
+        Self::See,
+        Self::Change,
+        Self::SeeMembers,
+        Self::SeeAccess,
+        Self::Give,
+        Self::Revoke,
+        Self::Issue,
+        Self::RevokeToken,
+        Self::SeeAudit,
+        Self::Register,
+        Self::PurgeUser,
+    ];
 }
 
 /// Why not.
@@ -341,29 +358,21 @@ fn administers(grants: &[Grant], place: &Place) -> bool {
     })
 }
 
-/// Decides over one action.
+/// Decides over one action at a place; `None` is everything.
 ///
 /// What can't be seen is hidden before anything else is said about it.
-pub fn may(actor: &Actor, action: &Action<'_>) -> Result<(), Denied> {
-    let place = match action {
-        Action::See(place) | Action::Change(place) | Action::SeeMembers(place) => Some(*place),
-        Action::SeeAccess(place)
-        | Action::Give(place)
-        | Action::Revoke(place)
-        | Action::Issue(place)
-        | Action::RevokeToken(place)
-        | Action::SeeAudit(place) => *place,
-        Action::Register | Action::PurgeUser => None,
-    };
+pub fn may(actor: &Actor, action: Action, place: Option<&Place>) -> Result<(), Denied> {
+    let operator = actor.grants.contains(&Grant::Operator);
     match place {
+        _ if operator => {}
         Some(place) if !administers(&actor.grants, place) => return Err(Denied::Hidden),
-        None if !actor.grants.contains(&Grant::Operator) => return Err(Denied::OperatorOnly),
-        _ => {}
+        Some(_) if !matches!(action, Action::Register | Action::PurgeUser) => {}
+        _ => return Err(Denied::OperatorOnly),
     }
-    if actor.access == Access::Read && !matches!(action, Action::See(_)) {
+    if actor.access == Access::Read && action != Action::See {
         return Err(Denied::ReadOnly);
     }
-    let delegates = matches!(action, Action::Give(_) | Action::Issue(_));
+    let delegates = matches!(action, Action::Give | Action::Issue);
     if delegates && matches!(actor.via, Via::ApiToken { .. }) {
         return Err(Denied::Delegation);
     }

@@ -85,6 +85,14 @@ impl Level {
             Self::ProjectUser => "project_user",
         }
     }
+
+    /// What people should know before they rely on this level.
+    pub fn caveat(self) -> Option<&'static str> {
+        (self == Self::OrganizationUser).then_some(
+            "this is the organization's default for one member, not a user-assigned secret: a \
+             plain project secret of the same name beats it",
+        )
+    }
 }
 
 impl fmt::Display for Level {

@@ -62,6 +62,8 @@ const CONFINED: &[(&str, &[&str])] = &[
             "job_token/signing.rs",
             "job_token/verifier.rs",
             "cli/token/issue.rs",
+            "server/submission.rs",
+            "server/submission/",
         ],
     ),
     ("reqwest", &["http.rs", "http/"]),

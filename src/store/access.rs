@@ -218,6 +218,22 @@ pub fn tokens_made_by(
     rows.iter().map(api_token).collect()
 }
 
+/// Ends all that was given for a scope: its grants go, its tokens are revoked.
+pub fn end(database: &mut dyn Database, scope: &Scope) -> Result<(), StoreError> {
+    let grant = scope.admin();
+    let (role, owner) = columns(&grant);
+    database.execute(
+        "DELETE FROM access_grant WHERE role = $1 AND owner = $2",
+        parameters![role, owner],
+    )?;
+    database.execute(
+        "UPDATE api_token SET revoked_at = $3
+         WHERE role = $1 AND owner = $2 AND revoked_at IS NULL",
+        parameters![role, owner, &now()],
+    )?;
+    Ok(())
+}
+
 /// Role and owner, `''` for what is for everything.
 fn columns(grant: &Grant) -> (&'static str, &str) {
     (grant.role().as_str(), grant.id().map_or("", |id| id.as_str()))

@@ -10,6 +10,7 @@ pub mod handle;
 mod inventory;
 pub mod keys;
 pub mod ledger;
+pub mod listing;
 pub mod page;
 #[cfg(feature = "service")]
 pub mod pool;

@@ -313,6 +313,33 @@ pub fn projects(
     Ok(Page::cut(registered, request, |item: &Registered<_>| item.id.to_string()))
 }
 
+/// The ids of registered organizations.
+pub fn organization_ids(
+    database: &mut dyn Database,
+    request: &PageRequest,
+) -> Result<Page<Id>, StoreError> {
+    let rows = database.query(
+        "SELECT id FROM organization WHERE id > $1 ORDER BY id LIMIT $2",
+        parameters![request.behind(), request.rows()],
+    )?;
+    let ids = rows.iter().map(|row| id(row, 0)).collect::<Result<_, _>>()?;
+    Ok(Page::cut(ids, request, Id::to_string))
+}
+
+/// The ids of registered projects, each with its organization.
+pub fn project_ids(
+    database: &mut dyn Database,
+    request: &PageRequest,
+) -> Result<Page<(Id, Option<Id>)>, StoreError> {
+    let rows = database.query(
+        "SELECT id, organization FROM project WHERE id > $1 ORDER BY id LIMIT $2",
+        parameters![request.behind(), request.rows()],
+    )?;
+    let found = rows.iter().map(|row| Ok((id(row, 0)?, optional_id(row, 1)?)));
+    let found = found.collect::<Result<_, StoreError>>()?;
+    Ok(Page::cut(found, request, |(id, _)| id.to_string()))
+}
+
 /// Members and admins, each by id.
 type People = BTreeMap<Id, (Vec<Id>, Vec<Id>)>;
 

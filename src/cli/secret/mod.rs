@@ -11,7 +11,7 @@ use super::output;
 use crate::backend::BackendError;
 use crate::error::Error;
 use crate::pgservice::Service;
-use crate::secret::{Level, Owner};
+use crate::secret::Owner;
 use crate::settings::Settings;
 use crate::store::{
     KeyError, KeyId, Keyring, NewSecret, PublicKey, Record, Store, StoreError, keys,
@@ -155,11 +155,8 @@ fn author() -> String {
 
 /// What people should know about a level before they rely on it.
 fn warn_of_level(owner: &Owner) {
-    if owner.level() == Level::OrganizationUser {
-        output::warning(
-            "this is the organization's default for one member, not a user-assigned secret: a \
-             plain project secret of the same name beats it",
-        );
+    if let Some(caveat) = owner.level().caveat() {
+        output::warning(caveat);
     }
 }
 

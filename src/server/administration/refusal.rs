@@ -2,9 +2,9 @@
 //!
 //! Invariant: what an actor may not see is refused exactly as what doesn't exist.
 
-use crate::access::Denied;
+use crate::access::{Denied, Scope};
 use crate::error::Error;
-use crate::secret::{Id, InvalidId, Name, Owner};
+use crate::secret::{Id, Name, Owner};
 use crate::store::StoreError;
 
 /// Why administration does not do what it was asked. Holds no value.
@@ -24,23 +24,18 @@ pub enum Refusal {
         /// What is wrong, and what to do.
         why: String,
     },
-    /// An id in a request.
-    #[error("{field}: {why}")]
-    InvalidId {
-        /// Which field.
-        field: &'static str,
-        /// What is wrong.
-        why: InvalidId,
-    },
     /// The level is switched off.
     #[error(
         "an organization's defaults for single members are switched off; add a project's secret \
          and assign it, or switch them on (`service.organization_user`)"
     )]
     LevelDisabled,
+    /// Nothing is registered here.
+    #[error("nothing is registered here: the membership is `trusted`, and job tokens are believed")]
+    RegistrationOff,
     /// The scope is not registered.
     #[error("the {0} is not registered; register it first")]
-    NotRegistered(crate::access::Scope),
+    NotRegistered(Scope),
     /// An organization that a project names.
     #[error("the organization {0} is not registered; register it before its projects")]
     OrganizationUnknown(Id),
@@ -56,7 +51,7 @@ pub enum Refusal {
         /// The user.
         user: Id,
         /// Where.
-        scope: crate::access::Scope,
+        scope: Scope,
     },
     /// Something stands there already.
     #[error("{owner} has a secret {name} already; replace it, or remove it first")]
@@ -116,13 +111,19 @@ impl Refusal {
     /// What isn't there, or isn't to be seen.
     pub const NOT_FOUND: Self = Self::Denied(Denied::Hidden);
 
+    /// A field of the request is to blame.
+    pub(super) fn invalid(field: &'static str, why: impl Into<String>) -> Self {
+        Self::Invalid { field, why: why.into() }
+    }
+
     /// The stable word.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Denied(denied) => denied.kind(),
             Self::Token(_) => "token_invalid",
-            Self::Invalid { .. } | Self::InvalidId { .. } => "invalid",
+            Self::Invalid { .. } => "invalid",
             Self::LevelDisabled => "level_disabled",
+            Self::RegistrationOff => "registration_off",
             Self::NotRegistered(_) => "not_registered",
             Self::OrganizationUnknown(_) => "organization_unknown",
             Self::OrganizationInUse(_) => "organization_in_use",
@@ -140,9 +141,8 @@ impl Refusal {
             Self::Denied(Denied::Hidden) => 404,
             Self::Denied(_) => 403,
             Self::Token(_) => 401,
-            Self::Exists { .. } | Self::OrganizationInUse(_) => 409,
+            Self::Exists { .. } | Self::OrganizationInUse(_) | Self::RegistrationOff => 409,
             Self::Invalid { .. }
-            | Self::InvalidId { .. }
             | Self::LevelDisabled
             | Self::NotRegistered(_)
             | Self::OrganizationUnknown(_)
@@ -153,10 +153,15 @@ impl Refusal {
         }
     }
 
+    /// Whether somebody tried what they may not.
+    pub fn is_denial(&self) -> bool {
+        matches!(self, Self::Denied(_) | Self::Token(_))
+    }
+
     /// The field of the request that is to blame, if one is.
     pub fn field(&self) -> Option<&'static str> {
         match self {
-            Self::Invalid { field, .. } | Self::InvalidId { field, .. } => Some(field),
+            Self::Invalid { field, .. } => Some(field),
             Self::NotAMember { .. } => Some("user"),
             Self::OrganizationUnknown(_) => Some("organization"),
             _ => None,

@@ -1,0 +1,385 @@
+//! Who may do what: landing, grants, API tokens, and who somebody is.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::work::{self, Work};
+use super::{
+    Administration, ApiToken, Granted, Landing, Page, PageRequest, ProjectOf, Refusal, Revoked,
+    TokenRequest, key,
+};
+use crate::access::{Access, Action, Actor, Denied, Grant, Place, Scope, Via};
+use crate::secret::{Id, Value};
+use crate::store::access::{self as stored, token};
+use crate::store::ledger::Entry;
+use crate::store::{StoreError, registry};
+
+/// How subjects of API tokens begin. No person's does.
+const TOKEN: &str = "token:";
+
+/// How long a token works if nobody says, in days.
+const DAYS: u32 = 90;
+
+/// The most days that a token may work.
+const MAX_DAYS: u32 = 365;
+
+const SECONDS_A_DAY: i64 = 24 * 3600;
+
+impl Administration {
+    /// What the actor may administer.
+    ///
+    /// An operator administers all. They see what is registered, or where nothing is, what has
+    /// secrets.
+    pub async fn landing(&self, actor: &Actor) -> Result<Landing, Refusal> {
+        let attempt = Entry::allowed(&actor.subject, "landing.see");
+        self.read(actor, attempt, |work| Ok(landing(work)?)).await
+    }
+
+    /// Scopes that have secrets and are not registered: what is left of deleted ones.
+    pub async fn unregistered(
+        &self,
+        actor: &Actor,
+        page: PageRequest,
+    ) -> Result<Page<Scope>, Refusal> {
+        let page = key(page)?;
+        let attempt = Entry::allowed(&actor.subject, "registry.list");
+        let work = move |work: &mut Work<'_>| {
+            work.permit(Action::Register, None)?;
+            Ok(registry::scopes_with_secrets(work.database, &page, true)?)
+        };
+        self.read(actor, attempt, work).await
+    }
+
+    /// The stored grants for a scope; those of operators for `None`.
+    pub async fn grants(
+        &self,
+        actor: &Actor,
+        scope: Option<&Scope>,
+        page: PageRequest,
+    ) -> Result<Page<Granted>, Refusal> {
+        let page = key(page)?;
+        let attempt = about(Entry::allowed(&actor.subject, "grant.list"), scope);
+        let scope = scope.cloned();
+        let work = move |work: &mut Work<'_>| {
+            work.permit_for(Action::SeeAccess, scope.as_ref())?;
+            Ok(stored::grants(work.database, scope.as_ref(), &page)?)
+        };
+        self.read(actor, attempt, work).await
+    }
+
+    /// Gives somebody a grant; one that is there already stays as it is.
+    pub async fn grant(
+        &self,
+        actor: &Actor,
+        subject: &str,
+        grant: &Grant,
+    ) -> Result<Granted, Refusal> {
+        check_subject(subject)?;
+        let scope = grant.scope();
+        let attempt = about(Entry::allowed(&actor.subject, "grant.give"), scope.as_ref());
+        let decide = move |work: &mut Work<'_>| {
+            let place = work.permit_for(Action::Give, scope.as_ref())?;
+            Ok(must_be_known(place)?)
+        };
+        let (subject, grant) = (subject.to_owned(), grant.clone());
+        let act = move |work: &mut Work<'_>, ()| {
+            let by = work.actor.subject.clone();
+            let (granted, new) = stored::give(work.database, &subject, &grant, &by)?;
+            let entries = if new { vec![grant_entry(work, &granted)] } else { Vec::new() };
+            Ok((granted, entries))
+        };
+        self.write(actor, attempt, decide, act).await
+    }
+
+    /// Takes a grant away, by its id. Names the tokens that its holder made for the same, which
+    /// work on: a token stands on its own.
+    pub async fn revoke_grant(&self, actor: &Actor, id: &str) -> Result<Revoked, Refusal> {
+        let attempt = Entry::allowed(&actor.subject, "grant.revoke");
+        let id = id.to_owned();
+        let decide = move |work: &mut Work<'_>| {
+            let granted = match is_shaped(&id) {
+                true => stored::find_grant(work.database, &id)?,
+                false => None,
+            };
+            let granted = granted.ok_or(Refusal::NOT_FOUND)?;
+            let scope = granted.grant.scope();
+            work.attempt = about(work.attempt.clone(), scope.as_ref());
+            work.permit_for(Action::Revoke, scope.as_ref()).map_err(hide)?;
+            Ok(granted)
+        };
+        let act = |work: &mut Work<'_>, granted: Granted| {
+            stored::take(work.database, &granted.id)?;
+            let Granted { subject, grant, .. } = &granted;
+            let tokens = stored::tokens_made_by(work.database, subject, grant, work.now)?;
+            let entry = grant_entry(work, &granted);
+            Ok((Revoked { granted, tokens }, vec![entry]))
+        };
+        self.write(actor, attempt, decide, act).await
+    }
+
+    /// The API tokens for a scope, those that are over included; operators' for `None`.
+    pub async fn api_tokens(
+        &self,
+        actor: &Actor,
+        scope: Option<&Scope>,
+        page: PageRequest,
+    ) -> Result<Page<ApiToken>, Refusal> {
+        let page = key(page)?;
+        let attempt = about(Entry::allowed(&actor.subject, "token.list"), scope);
+        let scope = scope.cloned();
+        let work = move |work: &mut Work<'_>| {
+            work.permit_for(Action::SeeAccess, scope.as_ref())?;
+            Ok(stored::tokens(work.database, scope.as_ref(), &page)?)
+        };
+        self.read(actor, attempt, work).await
+    }
+
+    /// Makes an API token. Its text is in the answer, and nowhere after that.
+    pub async fn issue_api_token(
+        &self,
+        actor: &Actor,
+        request: &TokenRequest,
+    ) -> Result<(ApiToken, Value), Refusal> {
+        let days = request.days.unwrap_or(DAYS);
+        if !(1..=MAX_DAYS).contains(&days) {
+            return Err(Refusal::invalid("days", format!("give 1 to {MAX_DAYS}")));
+        }
+        let name = request.name.trim().to_owned();
+        if !(1..=100).contains(&name.chars().count()) || name.contains(char::is_control) {
+            return Err(Refusal::invalid("name", "give 1 to 100 characters in one line"));
+        }
+        let fresh = token::make().map_err(|error| {
+            let place = self.pool.place().clone();
+            Refusal::from(StoreError::Database(place, error.to_string().into()))
+        })?;
+        let scope = request.grant.scope();
+        let attempt = about(Entry::allowed(&actor.subject, "token.issue"), scope.as_ref());
+        let decide = move |work: &mut Work<'_>| {
+            let place = work.permit_for(Action::Issue, scope.as_ref())?;
+            Ok(must_be_known(place)?)
+        };
+        let (grant, access) = (request.grant.clone(), request.access);
+        let act = move |work: &mut Work<'_>, ()| {
+            let token = ApiToken {
+                id: fresh.id.clone(),
+                name: name.clone(),
+                grant: grant.clone(),
+                access,
+                created_at: work::date(work.now),
+                created_by: work.actor.subject.clone(),
+                expires_at: work.now + i64::from(days) * SECONDS_A_DAY,
+                revoked_at: None,
+                used_at: None,
+            };
+            stored::put_token(work.database, &token, &fresh.digest)?;
+            let entry = token_entry(work, &token);
+            Ok((token, vec![entry]))
+        };
+        let token = self.write(actor, attempt, decide, act).await?;
+        Ok((token, fresh.text))
+    }
+
+    /// Ends an API token, by its id. One that was ended before stays as it is.
+    pub async fn revoke_api_token(&self, actor: &Actor, id: &str) -> Result<ApiToken, Refusal> {
+        let attempt = Entry::allowed(&actor.subject, "token.revoke");
+        let id = id.to_owned();
+        let decide = move |work: &mut Work<'_>| {
+            let found = match is_shaped(&id) {
+                true => stored::find_token(work.database, &id)?,
+                false => None,
+            };
+            let token = found.ok_or(Refusal::NOT_FOUND)?;
+            let scope = token.grant.scope();
+            work.attempt = about(work.attempt.clone(), scope.as_ref());
+            work.permit_for(Action::RevokeToken, scope.as_ref()).map_err(hide)?;
+            Ok(token)
+        };
+        let act = |work: &mut Work<'_>, token: ApiToken| {
+            let new = stored::revoke_token(work.database, &token.id)?;
+            let entries = if new { vec![token_entry(work, &token)] } else { Vec::new() };
+            let after = stored::find_token(work.database, &token.id)?;
+            Ok((after.unwrap_or(token), entries))
+        };
+        self.write(actor, attempt, decide, act).await
+    }
+
+    /// Whose API token this is. One that is over says so; any other text is told nothing.
+    ///
+    /// Not in the audit: whoever sends garbage could fill it.
+    pub async fn authenticate_token(&self, token: &Value) -> Result<Actor, Refusal> {
+        const UNKNOWN: Refusal = Refusal::Token("it is not known here");
+        let presented = token::Presented::parse(token).ok_or(UNKNOWN)?;
+        let find = move |database: &mut dyn crate::store::database::Database| {
+            stored::recognize(database, &presented)
+        };
+        let token = self.pool.read(find).await?.ok_or(UNKNOWN)?;
+        let now = work::now();
+        if token.revoked_at.is_some() {
+            return Err(Refusal::Token("it was revoked"));
+        }
+        if !token.works(now) {
+            return Err(Refusal::Token("it has expired"));
+        }
+        if stored::is_use_due(&token, now) {
+            let id = token.id.clone();
+            let used = self.pool.write(move |database| stored::set_used(database, &id, now)).await;
+            if let Err(error) = used {
+                // Reading goes on where writing is impossible for a while.
+                tracing::warn!(%error, "the use of an API token could not be noted");
+            }
+        }
+        Ok(Actor {
+            subject: format!("{TOKEN}{}", token.id),
+            name: token.name,
+            claimed: Vec::new(),
+            grants: vec![token.grant],
+            access: token.access,
+            via: Via::ApiToken { id: token.id },
+        })
+    }
+
+    /// A person with all their grants: the login's, the stored ones, and registered admin roles,
+    /// which are those of the user whose id is the subject.
+    pub async fn actor_of(
+        &self,
+        subject: &str,
+        name: &str,
+        claimed: Vec<Grant>,
+    ) -> Result<Actor, Refusal> {
+        check_subject(subject)?;
+        let mut actor = Actor {
+            subject: subject.to_owned(),
+            name: name.chars().filter(|c| !c.is_control()).take(200).collect(),
+            claimed,
+            grants: Vec::new(),
+            access: Access::Manage,
+            via: Via::Session,
+        };
+        let membership = self.policy.membership;
+        let person = actor.clone();
+        let find = move |database: &mut dyn crate::store::database::Database| {
+            work::grants(database, &person, membership)
+        };
+        actor.grants = self.pool.read(find).await?;
+        Ok(actor)
+    }
+}
+
+fn landing(work: &mut Work<'_>) -> Result<Landing, StoreError> {
+    let most = PageRequest::MAX;
+    let mut landing = Landing::default();
+    let mut projects: BTreeMap<Id, Option<Id>> = BTreeMap::new();
+    for grant in work.actor.grants.clone() {
+        match grant {
+            Grant::Operator => landing.operator = true,
+            Grant::OrganizationAdmin(id) => {
+                if work.place(&Scope::Organization(id.clone()))?.known {
+                    if work.registered() {
+                        let own = registry::projects_of(work.database, &id, most + 1)?;
+                        projects.extend(own.into_iter().map(|own| (own, Some(id.clone()))));
+                    }
+                    landing.organizations.push(id);
+                }
+            }
+            Grant::ProjectAdmin(id) => {
+                let place = work.place(&Scope::Project(id.clone()))?;
+                if place.known {
+                    projects.insert(id, place.organization);
+                }
+            }
+        }
+    }
+    if landing.operator {
+        all(work, &mut landing, &mut projects)?;
+    }
+    landing.organizations.sort();
+    landing.organizations.dedup();
+    landing.projects =
+        projects.into_iter().map(|(id, organization)| ProjectOf { id, organization }).collect();
+    let most = most as usize;
+    landing.more |= landing.organizations.len() > most || landing.projects.len() > most;
+    landing.organizations.truncate(most);
+    landing.projects.truncate(most);
+    Ok(landing)
+}
+
+/// What an operator sees, beginning with the first.
+fn all(
+    work: &mut Work<'_>,
+    landing: &mut Landing,
+    projects: &mut BTreeMap<Id, Option<Id>>,
+) -> Result<(), StoreError> {
+    let first = PageRequest::first();
+    if work.registered() {
+        let organizations = registry::organization_ids(work.database, &first)?;
+        let found = registry::project_ids(work.database, &first)?;
+        landing.more |= organizations.next.is_some() || found.next.is_some();
+        landing.organizations.extend(organizations.items);
+        projects.extend(found.items);
+        return Ok(());
+    }
+    let scopes = registry::scopes_with_secrets(work.database, &first, false)?;
+    landing.more |= scopes.next.is_some();
+    for scope in scopes.items {
+        match scope {
+            Scope::Organization(id) => landing.organizations.push(id),
+            Scope::Project(id) => {
+                projects.insert(id, None);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What is not registered gets no admins and tokens: it would be theirs from the moment it is.
+fn must_be_known(place: Option<Place>) -> Result<(), Refusal> {
+    match place {
+        Some(Place { known: false, scope, .. }) => Err(Refusal::NotRegistered(scope)),
+        _ => Ok(()),
+    }
+}
+
+/// Who may not see an operator's grant or token by its id learns nothing of it.
+fn hide(stop: work::Stop) -> work::Stop {
+    match stop {
+        work::Stop::Refused(Refusal::Denied(Denied::OperatorOnly)) => Refusal::NOT_FOUND.into(),
+        stop => stop,
+    }
+}
+
+fn about(entry: Entry, scope: Option<&Scope>) -> Entry {
+    match scope {
+        Some(scope) => entry.of_scope(scope),
+        None => entry,
+    }
+}
+
+fn grant_entry(work: &Work<'_>, granted: &Granted) -> Entry {
+    let Granted { id, subject, grant, .. } = granted;
+    let detail = json!({ "grant": id, "subject": subject, "role": grant.role().as_str() });
+    work.attempt.clone().with(detail)
+}
+
+fn token_entry(work: &Work<'_>, token: &ApiToken) -> Entry {
+    let ApiToken { id, name, grant, access, expires_at, .. } = token;
+    work.attempt.clone().with(json!({
+        "token": id, "name": name, "role": grant.role().as_str(), "access": access.as_str(),
+        "expires_at": expires_at,
+    }))
+}
+
+fn is_shaped(id: &str) -> bool {
+    id.len() <= 64 && id.bytes().all(|b| b.is_ascii_graphic())
+}
+
+fn check_subject(subject: &str) -> Result<(), Refusal> {
+    if !(1..=255).contains(&subject.len()) || subject.contains(char::is_control) {
+        return Err(Refusal::invalid("subject", "give 1 to 255 bytes in one line"));
+    }
+    if subject.starts_with(TOKEN) {
+        let why = format!("`{TOKEN}…` is for API tokens; a person needs another id");
+        return Err(Refusal::invalid("subject", why));
+    }
+    Ok(())
+}

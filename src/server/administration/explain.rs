@@ -1,0 +1,99 @@
+//! Which secrets a job would get, and why. Nothing is decrypted.
+
+use super::work::{Stop, Work};
+use super::{Administration, Explanation, Missing, Question, Refusal};
+use crate::access::{Action, Actor, Scope};
+use crate::job::Identity;
+use crate::membership;
+use crate::precedence::{self, Candidate};
+use crate::secret::{Name, Owner};
+use crate::store::ledger::Entry;
+use crate::store::{Record, registry, secrets};
+
+impl Administration {
+    /// What a job would get, and why.
+    ///
+    /// Who administers a project sees which secrets of its registered organization win: facts
+    /// only. Where nothing is registered, the question names the organization, and only who
+    /// administers that as well may ask.
+    pub async fn explain(
+        &self,
+        actor: &Actor,
+        question: &Question,
+    ) -> Result<Explanation, Refusal> {
+        let scope = Scope::Project(question.project.clone());
+        let attempt = Entry::allowed(&actor.subject, "job.explain").of_scope(&scope);
+        let question = question.clone();
+        self.read(actor, attempt, move |work| explain(work, &question)).await
+    }
+}
+
+fn explain(work: &mut Work<'_>, question: &Question) -> Result<Explanation, Stop> {
+    let Question { project, organization, user, require } = question;
+    work.permit_at(Action::See, &Scope::Project(project.clone()))?;
+    let facts = registry::facts(work.database, project, user.as_ref())?;
+    let organization = if work.registered() {
+        facts.project.clone().flatten()
+    } else {
+        if let Some(organization) = organization {
+            work.permit_at(Action::See, &Scope::Organization(organization.clone()))?;
+        }
+        organization.clone()
+    };
+    let identity = Identity { project: project.clone(), organization, user: user.clone() };
+    let (owners, refused) = match membership::owners_for(&identity, work.policy.membership, &facts)
+    {
+        Ok(owners) => (owners, None),
+        Err(refused) => (Vec::new(), Some(refused)),
+    };
+    let (effective, dormant): (Vec<Record>, Vec<Record>) =
+        secrets::candidates(work.database, &identity.owners())?
+            .into_iter()
+            .partition(|record| owners.contains(&record.owner));
+    let candidates = effective.into_iter().map(candidate);
+    let resolution =
+        precedence::resolve(&identity, candidates).map_err(|why| Refusal::Store(why.into()))?;
+    let missing = resolution.missing(require).into_iter();
+    let missing = missing
+        .map(|name| Missing {
+            why: why_missing(&name, &identity, &owners, &dormant, refused.as_ref()),
+            name,
+        })
+        .collect();
+    let looked_at = owners.into_iter().rev().collect();
+    Ok(Explanation { looked_at, winners: resolution.winners().to_vec(), dormant, missing, refused })
+}
+
+fn candidate(record: Record) -> Candidate {
+    let Record { id, name, owner, sensitive, .. } = record;
+    Candidate { id, name, owner, sensitive }
+}
+
+/// Why a job doesn't get what it requires, as a sentence for people.
+fn why_missing(
+    name: &Name,
+    identity: &Identity,
+    owners: &[Owner],
+    dormant: &[Record],
+    refused: Option<&membership::Denied>,
+) -> String {
+    if let Some(refused) = refused {
+        return format!("The job is refused: {refused}.");
+    }
+    if let Some(there) = dormant.iter().find(|record| record.name == *name) {
+        return format!(
+            "It stands at {}, and the job's user is no member there, so the job doesn't get it.",
+            there.owner
+        );
+    }
+    let places: Vec<String> = owners.iter().rev().map(ToString::to_string).collect();
+    let mut text = format!("Nobody added it for {}", places.join("; "));
+    if identity.organization.is_none() {
+        text.push_str("; the project belongs to no organization");
+    }
+    if identity.user.is_none() {
+        text.push_str("; the job runs for no user, so it gets nothing assigned");
+    }
+    text.push('.');
+    text
+}
