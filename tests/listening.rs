@@ -2,6 +2,7 @@
 
 mod connections;
 mod ending;
+mod http2;
 mod local;
 mod requests;
 mod slow;
