@@ -97,8 +97,8 @@ impl Default for RawLimits {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 enum Mode {
-    #[default]
     Registered,
+    #[default]
     Trusted,
 }
 

@@ -20,9 +20,7 @@ fn without_a_file_it_serves_this_machine_alone() {
     assert_eq!(service.one_time_link, OneTimeLink::Loopback);
     assert!(service.role.is_admin() && service.role.resolves());
     assert_eq!(service.job_tokens.audience, "qgis-secrets");
-    let deny =
-        ServiceMembership::Registered { non_member: NonMember::Deny, organization_user: false };
-    assert_eq!(service.membership, deny);
+    assert_eq!(service.membership, ServiceMembership::Trusted { organization_user: false });
     assert_eq!(service.sessions.idle, Duration::from_secs(30 * 60));
     assert_eq!(service.sessions.lifetime, Duration::from_secs(12 * 3600));
     assert_eq!(service.socket_mode, 0o660);
