@@ -9,12 +9,23 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/demo/demo.py");
 
 #[test]
 fn three_roles_at_three_levels() {
+    play(&[]);
+}
+
+/// The same secrets, and jobs that get them from a service with a token each.
+#[test]
+fn three_roles_by_the_service() {
+    play(&["--service"]);
+}
+
+fn play(options: &[&str]) {
     let sandbox = Sandbox::new();
     let rows = sandbox.path("rows.json");
     let mut command = Command::new("/usr/bin/python3");
     command
         .args([SCRIPT, "--binary", env!("CARGO_BIN_EXE_qgis-secrets"), "--json"])
         .arg(&rows)
+        .args(options)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Demonstrates the precedence of secrets with a real PostgreSQL and a real QGIS.
 
-    demo.py --binary target/debug/qgis-secrets
+    demo.py --binary target/debug/qgis-secrets [--service]
 
 Plays the use case "Verifying Secret Precedence with PostgreSQL" of QFieldCloud's
 reference page through qgis-secrets: one QGIS project that knows its database
@@ -21,6 +21,7 @@ demonstration could not be performed; 130 or 143 interrupted.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -51,6 +52,7 @@ from support.commands import (  # noqa: E402
 from support.console import Paint, indent  # noqa: E402
 from support.postgresql import Cluster  # noqa: E402
 from support.sandbox import Sandbox  # noqa: E402
+from support.service import Service  # noqa: E402
 
 INTRODUCTION = f"""\
 One QGIS project whose layer names only the pg_service `{SERVICE}`, one secret of that
@@ -139,6 +141,11 @@ def parse_arguments() -> argparse.Namespace:
         epilog="Exit status: 0 all as expected, 1 something not, 2 cannot be performed here.",
     )
     parser.add_argument("--binary", type=Path, required=True, help="the qgis-secrets to run")
+    parser.add_argument(
+        "--service",
+        action="store_true",
+        help="let jobs get their secrets from a service, with a token each",
+    )
     parser.add_argument("--keep", action="store_true", help="keep the files of the run")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the table as JSON")
     options = parser.parse_args()
@@ -151,8 +158,13 @@ def parse_arguments() -> argparse.Namespace:
 def demonstrate(options: argparse.Namespace) -> int:
     """Sets up, plays, shows the table (what there is of it, if cut short), removes."""
     adopt_orphans()
-    with Sandbox(options.keep) as sandbox, Cluster(sandbox) as cluster:
-        demo = Demonstration(sandbox, cluster, options.binary)
+    with contextlib.ExitStack() as stack:
+        sandbox = stack.enter_context(Sandbox(options.keep))
+        cluster = stack.enter_context(Cluster(sandbox))
+        service = None
+        if options.service:
+            service = stack.enter_context(Service(sandbox, options.binary))
+        demo = Demonstration(sandbox, cluster, options.binary, service)
         demo.make_project()
         try:
             play(demo)

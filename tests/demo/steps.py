@@ -19,6 +19,7 @@ from support.commands import JOB_TIMEOUT_S, CannotRun, Result, adopted, describe
 from support.console import Table, indent, progress
 from support.postgresql import DATABASE, Cluster
 from support.sandbox import Sandbox
+from support.service import Service
 
 HERE = Path(__file__).resolve().parent
 SERVICE = "ninja"
@@ -50,10 +51,13 @@ class Job:
 class Demonstration:
     """The steps of the story. Each runs something and records one row of the table."""
 
-    def __init__(self, sandbox: Sandbox, cluster: Cluster, binary: Path) -> None:
+    def __init__(
+        self, sandbox: Sandbox, cluster: Cluster, binary: Path, service: Service | None
+    ) -> None:
         self.sandbox = sandbox
         self.cluster = cluster
         self.binary = binary
+        self.service = service
         self.table = Table()
         self.passwords = cluster.passwords
         self.variables = {level: awkward_value("\n") for level in ("organization", "project")}
@@ -93,6 +97,8 @@ class Demonstration:
     def make_store(self) -> None:
         """An empty one: without any, a job is refused because nobody could be asked."""
         self._change(["key", "new"])
+        if self.service:
+            self.service.start()
 
     def add_service(self, *level: str, role: str) -> None:
         arguments = ["secret", "add-service", *level, "--service", SERVICE]
@@ -183,7 +189,8 @@ class Demonstration:
 
     def explain(self, job: Job) -> None:
         """Which level wins and why, in words; shown below the table."""
-        result = self._run_binary(["explain", str(self._descriptor(job, ["true"], "explain"))])
+        descriptor = self._descriptor(job, ["true"], "explain")
+        result = self._run_binary(["explain", str(descriptor), *self._asking(descriptor)])
         got = "no value shown"
         if result.returncode != 0:
             got = f"exit {result.returncode}"
@@ -263,7 +270,7 @@ class Demonstration:
 
     def check_processes(self) -> None:
         """No process of any job is left: this script would have become its parent."""
-        left = [f"{pid}: {line}" for pid, line in adopted(besides=self.cluster.pid)]
+        left = [f"{pid}: {line}" for pid, line in adopted(besides={self.cluster.pid, self.service.pid if self.service else 0})]
         got = f"{len(left)} processes" if left else "none"
         self._record("processes left by the jobs", "", "none", got, details=left)
 
@@ -271,10 +278,18 @@ class Demonstration:
 
     def _run_job(self, job: Job, command: list[str]) -> tuple[Result, float]:
         name = f"{self.table.next_number:02}"
-        arguments = ["run", str(self._descriptor(job, command, name))]
-        arguments += ["--report", str(self.reports / f"{name}.json")]
+        descriptor = self._descriptor(job, command, name)
+        arguments = ["run", str(descriptor), *self._asking(descriptor), "--report",]
+        arguments.append(str(self.reports / f"{name}.json"))
         started = time.monotonic()
         return self._run_binary(arguments), time.monotonic() - started
+
+    def _asking(self, descriptor: Path) -> list[str]:
+        """Where the runner asks for the job's secrets; the store, if nothing says so."""
+        if not self.service:
+            return []
+        token = self.service.token(descriptor)
+        return ["--service", f"unix:{self.service.socket}", "--job-token-file", str(token)]
 
     def _descriptor(self, job: Job, command: list[str], name: str) -> Path:
         """Writes the job as the orchestrator would hand it over."""

@@ -8,6 +8,7 @@ import dataclasses
 import os
 import signal
 import subprocess
+from collections.abc import Container
 from pathlib import Path
 
 from support.console import indent
@@ -113,12 +114,12 @@ def adopt_orphans() -> None:
         raise CannotRun(f"cannot adopt orphans: {os.strerror(ctypes.get_errno())}")
 
 
-def adopted(besides: int = 0) -> list[tuple[int, str]]:
+def adopted(besides: Container[int] = ()) -> list[tuple[int, str]]:
     """The processes left running by commands that have ended: id and command line."""
     found = []
     for entry in Path("/proc").iterdir():
         with contextlib.suppress(OSError):
-            if not entry.name.isdigit() or int(entry.name) == besides:
+            if not entry.name.isdigit() or int(entry.name) in besides:
                 continue
             # After the name, which may hold anything, in parentheses: state, parent.
             status = (entry / "stat").read_text(errors="replace")
