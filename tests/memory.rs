@@ -7,6 +7,7 @@
 mod adding;
 mod closed;
 mod search;
+mod service;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

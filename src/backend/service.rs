@@ -211,7 +211,7 @@ impl Backend for Service {
     }
 
     fn into_sensitive(self) -> Vec<Sensitive> {
-        let own = |value| Sensitive { name: "runner:job_token".into(), value };
+        let own = |value| Sensitive { name: "runner:service_token".into(), value };
         self.token.map(own).into_iter().collect()
     }
 }

@@ -143,12 +143,17 @@ async fn inner(
         Checked { version: 1, findings: preflight::host(settings, hold, &places), services: None };
     let job_token = JobToken { given, wanted: source.is_some() };
     checked.findings.extend(preflight::installation(settings, job_token));
-    checked.findings.extend(preflight::service(&backend).await);
+    let lifeline = contained.as_ref().ok().map(|contained| contained.lifeline.try_clone());
+    let lifeline = lifeline.transpose().map_err(|e| Error::Setup(format!("a pipe: {e}")))?;
+    let mut signals = Signals::listen(lifeline)
+        .map_err(|error| Error::Setup(format!("signal handlers: {error}")))?;
+    // Whoever is waited for may not answer.
+    let replicas = tokio::select! {
+        enough = signals.enough() => return Err(enough.into()),
+        replicas = preflight::service(&backend) => replicas,
+    };
+    checked.findings.extend(replicas);
     if let Some(source) = source {
-        let lifeline = contained.as_ref().ok().map(|contained| contained.lifeline.try_clone());
-        let lifeline = lifeline.transpose().map_err(|e| Error::Setup(format!("a pipe: {e}")))?;
-        let mut signals = Signals::listen(lifeline)
-            .map_err(|error| Error::Setup(format!("signal handlers: {error}")))?;
         let looked_up = async {
             let job = pipeline::pull(settings, source).await?;
             // A service counts how often it is asked.

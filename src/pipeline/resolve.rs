@@ -125,11 +125,13 @@ pub(super) fn sensitive(
             None => tracing::info!(name, "`mask_env` names a variable that the job doesn't get"),
         }
     }
+    let asked = settings.backend.service().and_then(|service| service.token_file.as_ref());
     let (job_token, report_token) = (&settings.job.token_file, &settings.report.token_file);
-    // One may serve for both.
+    // One may serve for both, or be the backend's.
     let other = report_token.as_ref().filter(|file| Some(*file) != job_token.as_ref());
     let tokens = [("runner:job_token", job_token.as_ref()), ("runner:report_token", other)];
     for (name, file) in tokens {
+        let file = file.filter(|file| Some(*file) != asked);
         // Whoever needs one that can't be read says so.
         if let Some(Ok(value)) = file.map(|file| http::read_token(file)) {
             sensitive.push(Sensitive { name: name.into(), value });

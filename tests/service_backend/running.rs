@@ -76,7 +76,7 @@ fn what_the_service_sent_is_masked_and_so_is_the_token() {
     let expected = "*** EPSG:2056 ***\n[ninja]\nhost=db.example\nuser=ada\npassword=***\n";
     assert_eq!(ended.stdout, expected);
     let report = json(&ground.sandbox.path("report.json"));
-    assert_eq!(report["masked"]["runner:job_token"], 1);
+    assert_eq!(report["masked"]["runner:service_token"], 1);
 }
 
 #[test]
@@ -167,6 +167,19 @@ fn a_command_is_a_job_of_the_token_too() {
     assert_eq!(ground.server.requests().len(), 0);
     exec(&["--job-id", "job-1"]).success();
     assert_eq!(ground.server.requests().len(), 1);
+}
+
+/// The outer process reports in the place of one that was killed.
+#[test]
+fn a_killed_runner_names_its_backend_too() {
+    let ground = Ground::new([Answer::Silence]);
+    let mut child = ground.command(json!({})).spawn().unwrap();
+    crate::support::until("the service is asked", || ground.server.requests().len() == 1);
+    let outer = nix::unistd::Pid::from_raw(child.id().cast_signed());
+    let inner = crate::support::inner(outer).unwrap();
+    nix::sys::signal::kill(inner, nix::sys::signal::Signal::SIGKILL).unwrap();
+    let ended = crate::support::finish_here(&mut child);
+    ground.refused(ended, 137, "runner_killed", &["SIGKILL"]);
 }
 
 /// An order to end counts while the service is waited for.
