@@ -107,3 +107,14 @@ fn connecting_asks_once() {
     assert_eq!(lines, ["GET /live HTTP/1.1", "POST /v1/resolve HTTP/1.1"]);
     assert!(!ended.stdout.contains("pass-3f81") && !ended.stderr.contains("pass-3f81"));
 }
+
+#[test]
+fn a_check_that_waits_for_the_service_can_be_ended() {
+    let ground = Ground::new([Answer::Silence]);
+    let words = "--settings settings.toml check".split(' ');
+    let mut child = ground.sandbox.command(words).spawn().unwrap();
+    crate::support::until("the service is asked", || ground.server.requests().len() == 1);
+    let pid = nix::unistd::Pid::from_raw(child.id().cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    crate::support::finish_here(&mut child).error(143, "cancelled", "SIGTERM");
+}

@@ -101,8 +101,10 @@ fn a_service_that_is_away_or_silent_is_given_up_at_the_deadline() {
         ("https://no-such-host.invalid".to_owned(), "no-such-host.invalid"),
     ] {
         ground.settings(std::slice::from_ref(&url), "deadline_s = 1");
+        let started = std::time::Instant::now();
         let ended = ground.run(json!({}));
         ground.refused(ended, 69, "backend_unavailable", &["within 1s", &url, word]);
+        assert!(started.elapsed().as_secs() < 20, "{url}: {:?}", started.elapsed());
     }
     assert_eq!(ground.server.requests().len(), 1);
 }
@@ -121,6 +123,16 @@ fn the_next_replica_is_asked_when_one_is_away() {
     assert_eq!(other.requests().len(), 1);
     assert_eq!(stranger.requests().len(), 0, "a stranger was asked");
     assert!(ground.got().contains(VALUE));
+}
+
+/// It gets its share of the time, not all of it.
+#[test]
+fn the_next_replica_is_asked_when_one_is_silent() {
+    let ground = Ground::new([answer(json!({}))]);
+    let silent = Server::secure([Answer::Silence], ground.authority.server(Like::Good));
+    ground.settings(&[silent.url(""), ground.server.url("")], "deadline_s = 15");
+    ground.run(json!({})).success();
+    assert_eq!((silent.requests().len(), ground.server.requests().len()), (1, 1));
 }
 
 /// With none of the replicas, the descriptor's job is not started with the embedded store's secrets.
