@@ -20,6 +20,7 @@ pub mod schema;
 pub mod seal;
 pub mod secrets;
 pub mod selection;
+pub mod sessions;
 pub mod sqlite;
 
 pub use handle::Store;

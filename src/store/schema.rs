@@ -104,14 +104,16 @@ pub const SERVICE: &str = r#"
         subject TEXT NOT NULL,
         name TEXT NOT NULL,
         grants TEXT NOT NULL,
+        via TEXT NOT NULL CHECK (via IN ('login', 'link')),
         created_at INTEGER NOT NULL,
         seen_at INTEGER NOT NULL,
         expires_at INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX session_by_expiry ON session (expires_at);
+    CREATE INDEX session_by_subject ON session (subject);
     CREATE TABLE login (
         digest BLOB PRIMARY KEY,
-        content TEXT NOT NULL,
+        kind TEXT NOT NULL CHECK (kind IN ('link', 'used')),
         expires_at INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX login_by_expiry ON login (expires_at);
