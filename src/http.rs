@@ -16,9 +16,11 @@ use reqwest::{Client, ClientBuilder, Method, Request, Response, StatusCode, Url}
 
 use crate::secret::{Value, ValueBuf};
 
+mod form;
 mod peer;
 mod tls;
 
+pub use form::{Form, post_form};
 pub use peer::{Answered, At, NoAnswer, NoPeer, Peer};
 pub use tls::{Tls, TlsFault, TlsFileError};
 

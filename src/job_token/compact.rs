@@ -89,6 +89,11 @@ impl<'a> Parts<'a> {
         if token.len() > MAX_LEN {
             return Err(Refused::Malformed("it is longer than 8192 bytes"));
         }
+        Self::split_any(token)
+    }
+
+    /// The same, for a token whose length somebody else bounds.
+    pub(super) fn split_any(token: &'a [u8]) -> Result<Self, Refused> {
         let three = "it is not three parts of base64url with dots between";
         let text = str::from_utf8(token).map_err(|_| Refused::Malformed(three))?;
         let (message, signature) = text.rsplit_once('.').ok_or(Refused::Malformed(three))?;

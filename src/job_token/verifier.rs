@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use base64ct::{Base64UrlUnpadded, Encoding};
 use jiff::Timestamp;
+use serde_json::{Map, Value as Json};
 
 use super::claims::{Claims, Policy};
 use super::compact::{Parts, Signer};
 use super::freshness::Need;
 use super::key_set::{KeySet, Lookup};
-use super::public_key::PublicKey;
+use super::public_key::{Algorithm, PublicKey};
 use super::refused::{BadKey, Refused, Shown};
 use super::remote::Remote;
 use crate::secret::Value;
@@ -62,15 +63,36 @@ impl Verifier {
     /// Needs tokio's runtime where a source is an address.
     pub async fn verify(&self, token: &Value, now: Timestamp) -> Result<Claims, Refused> {
         let parts = Parts::split(token.expose())?;
+        self.check_signature(&parts, now).await?;
+        Claims::check(&parts.claims, &self.policy, now)
+    }
+
+    /// Checks the signature of another kind of token, an OpenID Connect ID token, by the same
+    /// rules. **No claim is checked**: that kind has rules of its own.
+    pub async fn signed(
+        &self,
+        token: &Value,
+        now: Timestamp,
+    ) -> Result<(Algorithm, Map<String, Json>), Refused> {
+        let parts = Parts::split_any(token.expose())?;
+        let algorithm = self.check_signature(&parts, now).await?;
+        Ok((algorithm, parts.claims))
+    }
+
+    async fn check_signature(
+        &self,
+        parts: &Parts<'_>,
+        now: Timestamp,
+    ) -> Result<Algorithm, Refused> {
         let signer = Signer::of(&parts.header)?;
         let (set, index) = match signer.kid {
             Some(kid) => self.named(kid, &signer, now).await?,
             None => self.only(&signer, now).await?,
         };
-        if !signed_by(&set.keys()[index], &parts) {
-            return Err(Refused::Signature);
+        match signed_by(&set.keys()[index], parts) {
+            true => Ok(signer.algorithm),
+            false => Err(Refused::Signature),
         }
-        Claims::check(&parts.claims, &self.policy, now)
     }
 
     /// The key that the token names. A file's key is found without asking an address.

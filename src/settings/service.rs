@@ -65,6 +65,11 @@ pub enum Listen {
 }
 
 impl Listen {
+    /// Whether it is an address with a port.
+    pub fn is_tcp(&self) -> bool {
+        matches!(self, Self::Tcp(_))
+    }
+
     /// Whether only this machine reaches it.
     pub fn is_local(&self) -> bool {
         match self {

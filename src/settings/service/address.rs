@@ -70,6 +70,13 @@ fn is_here(host: &Host<&str>) -> bool {
 }
 
 impl HttpUrl {
+    /// The same with a query, for an address that somebody else's document names.
+    pub fn with_query(text: &str) -> Option<Self> {
+        let mut url = Url::parse(text).ok()?;
+        url.set_query(None);
+        checked(url.as_str()).ok().map(|_| Self(text.to_owned()))
+    }
+
     /// As it was written.
     pub fn as_str(&self) -> &str {
         &self.0

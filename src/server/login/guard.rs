@@ -1,0 +1,119 @@
+//! What stands before every route that a browser reaches.
+//!
+//! Invariants: a request that changes something and shows a session's cookie has been sent by a
+//! page of this service, and holds the session's own mark; a request with an `Authorization` header
+//! is judged by that alone; without a public address only a loopback host is answered.
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE};
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use url::form_urlencoded;
+
+use super::Login;
+use super::cookie::Cookie;
+use super::site::{Foreign, is_safe, same_origin};
+use super::ticket::Ticket;
+use crate::server::problem::Problem;
+
+/// The field of a form that holds the session's mark: [`Person::csrf`](super::Person::csrf).
+pub const CSRF_FIELD: &str = "csrf";
+
+/// The header that holds it, where there is no form.
+pub const CSRF_HEADER: &str = "x-csrf-token";
+
+/// What a session's mark is derived for.
+const PURPOSE: &str = "form";
+
+/// The mark that each form of a session holds. It opens nothing: the ticket doesn't follow from it.
+pub(super) fn mark(ticket: &Ticket) -> String {
+    ticket.derive(PURPOSE, b"")
+}
+
+/// Whether this is the mark of that ticket.
+pub(super) fn is_mark(ticket: &Ticket, text: &str) -> bool {
+    ticket.derived(PURPOSE, b"", text)
+}
+
+impl IntoResponse for Foreign {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Host => Problem::new(
+                StatusCode::MISDIRECTED_REQUEST,
+                "host_unknown",
+                "the service is not reached under this name; open it at its own address \
+                 (`service.public_url`, or 127.0.0.1)",
+            ),
+            Self::Origin => Problem::new(
+                StatusCode::FORBIDDEN,
+                "origin_foreign",
+                "the request was not sent by a page of this service; open the page again and \
+                 repeat it there",
+            ),
+        }
+        .into_response()
+    }
+}
+
+fn unmarked() -> Response {
+    Problem::new(
+        StatusCode::FORBIDDEN,
+        "csrf_invalid",
+        "the form is not of this session; open the page again and repeat it there",
+    )
+    .into_response()
+}
+
+/// Goes around everything that a browser reaches (`axum::middleware::from_fn_with_state`).
+pub async fn guard(State(login): State<Login>, request: Request, next: Next) -> Response {
+    match checked(&login, request).await {
+        Ok(request) => next.run(request).await,
+        Err(response) => response,
+    }
+}
+
+async fn checked(login: &Login, mut request: Request) -> Result<Request, Response> {
+    let site = &login.0.site;
+    let origin = site.origin(request.uri(), request.headers());
+    let origin = origin.map_err(Foreign::into_response)?.into_owned();
+    if request.headers().contains_key(AUTHORIZATION) {
+        // Two ways to say who one is: the page of another site can add one of them alone.
+        request.headers_mut().remove(COOKIE);
+        return Ok(request);
+    }
+    if is_safe(request.method()) {
+        return Ok(request);
+    }
+    same_origin(&origin, request.headers()).map_err(Foreign::into_response)?;
+    let Some(ticket) = Cookie::Session.read(request.headers(), site.is_tls()) else {
+        return Ok(request);
+    };
+    if let Some(sent) = request.headers().get(CSRF_HEADER) {
+        return match sent.to_str().is_ok_and(|sent| is_mark(&ticket, sent)) {
+            true => Ok(request),
+            false => Err(unmarked()),
+        };
+    }
+    if !is_form(request.headers()) {
+        return Err(unmarked());
+    }
+    // The outer limits bound it in time, and mostly in size as well.
+    let (parts, body) = request.into_parts();
+    let body = to_bytes(body, login.0.body_bytes).await.map_err(|_| {
+        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "the form is too large")
+            .into_response()
+    })?;
+    let field = form_urlencoded::parse(&body).find(|(name, _)| name == CSRF_FIELD);
+    match field.is_some_and(|(_, sent)| is_mark(&ticket, &sent)) {
+        true => Ok(Request::from_parts(parts, Body::from(body))),
+        false => Err(unmarked()),
+    }
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    let media = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media = media.split(';').next().unwrap_or_default().trim();
+    media.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
