@@ -9,6 +9,7 @@ mod around;
 pub mod headers;
 pub mod limits;
 pub mod listen;
+pub mod login;
 pub mod metrics;
 pub mod problem;
 pub mod resolve;

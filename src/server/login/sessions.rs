@@ -118,7 +118,7 @@ impl Login {
         if fault.status() != StatusCode::UNAUTHORIZED {
             return;
         }
-        let entry = Entry::denied("", "login", fault.kind()).with(json!({"address": address}));
+        let entry = Entry::allowed("", "login").denied(fault.kind()).with(json!({"address": address}));
         let written = self.0.pool.write(move |database| ledger::record(database, &entry)).await;
         if let Err(error) = written {
             tracing::warn!(%error, "a failed login could not be recorded");
