@@ -378,3 +378,6 @@ pub fn may(actor: &Actor, action: Action, place: Option<&Place>) -> Result<(), D
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -127,3 +127,123 @@ pub fn owners_for(
     });
     Ok(owners)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::secret::Level;
+
+    const DENY: Membership = Membership::Registered { non_member: NonMember::Deny };
+    const UNASSIGNED: Membership = Membership::Registered { non_member: NonMember::Unassigned };
+
+    fn id(text: &str) -> Id {
+        text.parse().unwrap()
+    }
+
+    fn identity(organization: Option<&str>, user: Option<&str>) -> Identity {
+        Identity { project: id("p"), organization: organization.map(id), user: user.map(id) }
+    }
+
+    fn registered(organization: Option<&str>) -> Facts {
+        Facts { project: Some(organization.map(id)), ..Facts::default() }
+    }
+
+    fn levels(result: &Result<Vec<Owner>, Denied>) -> Result<Vec<Level>, &'static str> {
+        match result {
+            Ok(owners) => Ok(owners.iter().map(Owner::level).collect()),
+            Err(denied) => Err(denied.kind()),
+        }
+    }
+
+    #[test]
+    fn the_table() {
+        use Level::{Organization as O, OrganizationUser as Ou, Project as P, ProjectUser as Pu};
+        let (o, u) = (Some("o"), Some("u"));
+        let stranger = registered(o);
+        let member = Facts { in_project: true, ..registered(o) };
+        let colleague = Facts { in_organization: true, ..registered(o) };
+        let both = Facts { in_project: true, ..colleague.clone() };
+        let admin = Facts { organization_admin: true, ..colleague.clone() };
+        let personal = Facts { in_project: true, ..registered(None) };
+        let (unknown, mismatch) = (Err("project_unknown"), Err("organization_mismatch"));
+        let outsider = Err("not_a_member");
+        for (what, claimed, facts, deny, unassigned) in [
+            ("not registered", (o, u), Facts::default(), unknown.clone(), unknown.clone()),
+            ("not registered, no user", (None, None), Facts::default(), unknown.clone(), unknown),
+            ("stranger", (o, u), stranger.clone(), outsider.clone(), Ok(vec![O, P])),
+            ("member", (o, u), member.clone(), Ok(vec![O, P, Pu]), Ok(vec![O, P, Pu])),
+            ("of the organization", (o, u), colleague, outsider, Ok(vec![O, Ou, P])),
+            ("of both", (o, u), both, Ok(vec![O, Ou, P, Pu]), Ok(vec![O, Ou, P, Pu])),
+            ("its admin", (o, u), admin, Ok(vec![O, Ou, P, Pu]), Ok(vec![O, Ou, P, Pu])),
+            ("system job", (o, None), stranger, Ok(vec![O, P]), Ok(vec![O, P])),
+            ("personal", (None, u), personal.clone(), Ok(vec![P, Pu]), Ok(vec![P, Pu])),
+            ("system, personal", (None, None), registered(None), Ok(vec![P]), Ok(vec![P])),
+            ("transferred", (Some("x"), u), member.clone(), mismatch.clone(), mismatch.clone()),
+            ("claims none", (None, u), member, mismatch.clone(), mismatch.clone()),
+            ("claims one", (o, u), personal, mismatch.clone(), mismatch),
+        ] {
+            let identity = identity(claimed.0, claimed.1);
+            assert_eq!(levels(&owners_for(&identity, DENY, &facts)), deny, "{what}");
+            assert_eq!(levels(&owners_for(&identity, UNASSIGNED, &facts)), unassigned, "{what}");
+            let trusted = owners_for(&identity, Membership::Trusted, &facts).unwrap();
+            assert_eq!(trusted, identity.owners(), "{what}");
+        }
+    }
+
+    #[test]
+    fn denials_say_which_and_what() {
+        let said = |claimed, facts| {
+            owners_for(&identity(claimed, Some("u")), DENY, &facts).unwrap_err().to_string()
+        };
+        assert!(said(None, Facts::default()).contains("the project p is not registered"));
+        let text = said(None, registered(Some("o")));
+        assert!(text.contains("for the organization o") && text.contains("without"), "{text}");
+        assert!(said(None, registered(None)).contains("u is no member of the project p"));
+    }
+
+    fn facts() -> impl Strategy<Value = Facts> {
+        let project = proptest::option::of(proptest::option::of("[ab]"));
+        (project, any::<[bool; 3]>()).prop_map(|(project, [in_project, in_organization, admin])| {
+            Facts {
+                project: project.map(|organization| organization.map(|name| id(&name))),
+                in_project,
+                in_organization: in_organization || admin,
+                organization_admin: admin,
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn never_beyond_the_identity_and_never_for_who_is_no_member(
+            organization in proptest::option::of("[ab]"),
+            user in proptest::option::of("[uv]"),
+            facts in facts(),
+            deny in any::<bool>(),
+        ) {
+            let identity = identity(organization.as_deref(), user.as_deref());
+            let mode = if deny { DENY } else { UNASSIGNED };
+            let Ok(owners) = owners_for(&identity, mode, &facts) else { return Ok(()) };
+            let own = identity.owners();
+            prop_assert!(owners.iter().all(|owner| own.contains(owner)));
+            prop_assert!(owners.is_sorted_by_key(Owner::level));
+            prop_assert_eq!(facts.project.as_ref(), Some(&identity.organization));
+            for owner in &owners {
+                match owner.level() {
+                    Level::ProjectUser => prop_assert!(facts.in_project || facts.organization_admin),
+                    Level::OrganizationUser => prop_assert!(facts.in_organization),
+                    Level::Organization | Level::Project => {}
+                }
+            }
+            // A removed member gets nothing assigned, and everything again when they are back.
+            let removed =
+                Facts { project: facts.project.clone(), ..Facts::default() };
+            if let Ok(left) = owners_for(&identity, mode, &removed) {
+                prop_assert!(left.iter().all(|owner| owner.user().is_none()));
+            }
+            prop_assert_eq!(owners_for(&identity, mode, &facts).unwrap(), owners);
+        }
+    }
+}

@@ -79,3 +79,8 @@ fn key(page: PageRequest) -> Result<PageRequest, Refusal> {
         ))
     }
 }
+
+#[cfg(test)]
+mod ground;
+#[cfg(test)]
+mod tests;

@@ -328,3 +328,6 @@ pub fn remember(
     )?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -383,3 +383,6 @@ fn check_subject(subject: &str) -> Result<(), Refusal> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -360,3 +360,6 @@ fn kept(answer: &str) -> Option<Vec<Record>> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,151 @@
+//! What the tests of administration stand on: a store with people in it.
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::access::{Access, Actor, Grant, Scope, Via};
+use crate::membership::NonMember;
+use crate::secret::{Id, Name, Owner, Value};
+use crate::store::database::parameters;
+use crate::store::{Keyring, Record, Store};
+
+pub(super) const REGISTERED: Membership =
+    Membership::Registered { non_member: NonMember::Unassigned };
+
+pub(super) fn id(text: &str) -> Id {
+    text.parse().unwrap()
+}
+
+pub(super) fn ids(texts: &[&str]) -> Vec<Id> {
+    texts.iter().map(|text| id(text)).collect()
+}
+
+pub(super) fn organization(name: &str) -> Scope {
+    Scope::Organization(id(name))
+}
+
+pub(super) fn project(name: &str) -> Scope {
+    Scope::Project(id(name))
+}
+
+/// A store with its administration.
+///
+/// Registered are the organization `o` (members ann and boss, its admin), `x` (admin xavier), and
+/// the projects `p` of `o` (members ann and bob, admin pat), `q` of `x` (admin quin), and `own` of
+/// nobody (admin pat).
+pub(super) struct Ground {
+    _directory: TempDir,
+    pub(super) service: Administration,
+    pub(super) root: Actor,
+}
+
+impl Ground {
+    pub(super) fn empty(membership: Membership) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s/store.db");
+        let key = Keyring::generate().current().public().clone();
+        drop(Store::create(&path, &key).unwrap());
+        let pool = Pool::sqlite(&path, 1).unwrap();
+        let policy = Policy { membership, organization_user: true, oldest_libpq: 15 };
+        let root = Actor {
+            subject: "root".into(),
+            name: String::new(),
+            claimed: vec![Grant::Operator],
+            grants: vec![Grant::Operator],
+            access: Access::Manage,
+            via: Via::Link,
+        };
+        Self { _directory: directory, service: Administration::new(pool, key, policy), root }
+    }
+
+    pub(super) async fn new() -> Self {
+        let ground = Self::empty(REGISTERED);
+        ground.put_organization("o", &["ann"], &["boss"]).await;
+        ground.put_organization("x", &[], &["xavier"]).await;
+        ground.put_project("p", Some("o"), &["ann", "bob"], &["pat"]).await;
+        ground.put_project("q", Some("x"), &[], &["quin"]).await;
+        ground.put_project("own", None, &[], &["pat"]).await;
+        ground
+    }
+
+    pub(super) async fn put_organization(&self, name: &str, members: &[&str], admins: &[&str]) {
+        let content = Organization { members: ids(members), admins: ids(admins) };
+        self.service.put_organization(&self.root, &id(name), &content).await.unwrap();
+    }
+
+    pub(super) async fn put_project(
+        &self,
+        name: &str,
+        organization: Option<&str>,
+        members: &[&str],
+        admins: &[&str],
+    ) {
+        let organization = organization.map(id);
+        let content = Project { organization, members: ids(members), admins: ids(admins) };
+        self.service.put_project(&self.root, &id(name), &content).await.unwrap();
+    }
+
+    pub(super) async fn person(&self, subject: &str) -> Actor {
+        self.service.actor_of(subject, "", Vec::new()).await.unwrap()
+    }
+
+    /// Adds a variable as an operator.
+    pub(super) async fn put(&self, owner: Owner, key: &str) -> Record {
+        self.add(&self.root, owner, key).await.unwrap()
+    }
+
+    pub(super) async fn add(
+        &self,
+        actor: &Actor,
+        owner: Owner,
+        key: &str,
+    ) -> Result<Record, Refusal> {
+        let added = self.service.add(actor, vec![variable(owner, key)], false, None).await;
+        added.map(|mut records| records.remove(0))
+    }
+
+    pub(super) async fn listed(&self, scope: &Scope) -> Vec<(String, bool)> {
+        let page = self.service.list(&self.root, scope, PageRequest::first()).await.unwrap();
+        let said =
+            |item: Listed| (format!("{} {}", item.record.name, item.record.owner), item.dormant);
+        page.items.into_iter().map(said).collect()
+    }
+
+    /// The audit's rows on an action, the newest first: actor, decision and reason, owner.
+    pub(super) async fn audited(&self, action: &str) -> Vec<String> {
+        let filter = AuditFilter { action: Some(action.into()), ..AuditFilter::default() };
+        let page = self.service.audit(&self.root, &filter, PageRequest::first()).await.unwrap();
+        let said = |row: AuditRow| {
+            let owner = row.owner.unwrap_or_default();
+            format!("{} {}{} {owner}", row.actor, row.decision, row.reason.unwrap_or_default())
+        };
+        page.items.into_iter().map(said).collect()
+    }
+
+    /// Changes the store behind the administration's back.
+    pub(super) async fn sql(&self, sql: &'static str) {
+        self.service.pool.write(move |database| database.batch(sql)).await.unwrap();
+    }
+
+    pub(super) async fn count(&self, sql: &'static str) -> i64 {
+        let count = move |database: &mut dyn crate::store::database::Database| {
+            database.query(sql, parameters![])?[0].integer(0)
+        };
+        self.service.pool.read(count).await.unwrap()
+    }
+}
+
+pub(super) fn variable(owner: Owner, key: &str) -> Addition {
+    let value = Value::from("a canary of a value");
+    Addition { name: Name::envvar(key), owner, sensitive: true, value }
+}
+
+pub(super) fn kind<T>(result: Result<T, Refusal>) -> &'static str {
+    match result {
+        Ok(_) => "ok",
+        Err(refusal) => {
+            assert!((400..600).contains(&refusal.status()), "{refusal}");
+            refusal.kind()
+        }
+    }
+}
