@@ -15,6 +15,7 @@
 //! - `layers`: which module may import which, and which file may do what
 //! - `memory`: the runner's own memory holds no value longer than it is needed
 //! - `listening`: the service against clients that are slow, many, hostile or wrong
+//! - `logging_in`: how people log in, and how nobody else does
 //! - `masking`: what comes out of a stream that holds values, against a second, slow masker
 //! - `running`: environment, exit codes, signals, limits, reports
 //! - `secrets`: adding, listing, removing, importing, explaining
@@ -40,6 +41,7 @@ mod job_tokens;
 mod killing;
 mod layers;
 mod listening;
+mod logging_in;
 mod masking;
 mod memory;
 mod running;

@@ -105,7 +105,7 @@ impl Login {
                 true => sessions::end_all(database, &session.subject)?,
                 false => u64::from(sessions::end(database, &digest)?),
             };
-            let entry = Entry::allowed(&session.subject, "logout");
+            let entry = Entry::allowed(&session.subject, "session.end");
             ledger::record(database, &entry.with(json!({"sessions": ended}))).map(drop)
         });
         left.await
@@ -118,7 +118,9 @@ impl Login {
         if fault.status() != StatusCode::UNAUTHORIZED {
             return;
         }
-        let entry = Entry::allowed("", "login").denied(fault.kind()).with(json!({"address": address}));
+        let entry = Entry::allowed("", "session.begin")
+            .denied(fault.kind())
+            .with(json!({"address": address}));
         let written = self.0.pool.write(move |database| ledger::record(database, &entry)).await;
         if let Err(error) = written {
             tracing::warn!(%error, "a failed login could not be recorded");
@@ -141,7 +143,7 @@ fn entry(session: &Session) -> Entry {
         Entered::Link => "link",
     };
     let grants: Vec<String> = session.claimed.iter().map(ToString::to_string).collect();
-    Entry::allowed(&session.subject, "login").with(json!({"via": via, "grants": grants}))
+    Entry::allowed(&session.subject, "session.begin").with(json!({"via": via, "grants": grants}))
 }
 
 fn seconds(duration: std::time::Duration) -> i64 {
