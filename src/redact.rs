@@ -45,7 +45,7 @@ pub struct Sensitive {
 
 /// Knows the values. Made once for a run, shared by its streams.
 ///
-/// What takes time is done when the first byte is masked: many a job writes nothing.
+/// What takes time is done when it is needed: many a job writes nothing.
 #[derive(Default)]
 pub struct Masker {
     values: Vec<Sensitive>,
@@ -92,7 +92,9 @@ impl Masker {
     /// U+FFFD.
     pub fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut found = Vec::new();
-        self.search(text.as_bytes(), 0, true, &mut found);
+        if let Some(prepared) = self.prepared(text.len()) {
+            prepared.search_whole(&self.values, text.as_bytes(), &mut found);
+        }
         if found.is_empty() {
             return text.into();
         }
@@ -113,11 +115,18 @@ impl Masker {
 
     /// As [`Prepared::search`].
     fn search(&self, text: &[u8], from: usize, whole: bool, found: &mut Vec<Occurrence>) -> usize {
-        if self.values.is_empty() || from == text.len() {
-            return text.len();
+        match self.prepared(text.len() - from) {
+            Some(prepared) => prepared.search(&self.values, text, from, whole, found),
+            None => text.len(),
         }
-        let prepared = self.prepared.get_or_init(|| Prepared::new(&self.values, &self.names));
-        prepared.search(&self.values, text, from, whole, found)
+    }
+
+    /// `None` where there is nothing to search, or nothing to search for.
+    fn prepared(&self, length: usize) -> Option<&Prepared> {
+        if self.values.is_empty() || length == 0 {
+            return None;
+        }
+        Some(self.prepared.get_or_init(|| Prepared::new(&self.values, &self.names)))
     }
 }
 

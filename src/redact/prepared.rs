@@ -1,11 +1,14 @@
 //! The needles of a run's values, ready to be searched for.
 //!
-//! Invariant: occurrences are a function of the text alone; those that lie inside another one are
-//! none, and those that overlap are masked as one.
+//! Invariant: occurrences are a function of the text alone, whether an index finds them or not; those
+//! that lie inside another one are none, and those that overlap are masked as one.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use super::base64::FIRST_LINE;
 use super::index::Index;
-use super::needle::{Case, Cut, Digits, Family, LineEnds, Needle};
+use super::needle::{Case, Cut, Digits, Family, Found, LineEnds, Needle};
 use super::{MIN_VALUE, Sensitive};
 use crate::secret::Value;
 
@@ -14,6 +17,10 @@ const MIN_ENCODED: usize = 8;
 
 /// The most lines of a value that are masked in encoded forms each.
 const MOST_ENCODED_LINES: usize = 64;
+
+/// So many bytes of whole texts are searched without an index: to make one takes longer, and many a
+/// run has no more to mask than the name of its program.
+const WITHOUT_INDEX: usize = 128;
 
 /// A stretch of text in which a value stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,7 +38,10 @@ pub(super) struct Prepared {
     needles: Vec<Needle>,
     /// The number of each value's name.
     names: Vec<u32>,
-    index: Index,
+    /// Made when it is needed.
+    index: OnceLock<Index>,
+    /// How many bytes were searched without it.
+    without: AtomicUsize,
 }
 
 impl Prepared {
@@ -43,9 +53,7 @@ impl Prepared {
         for (number, value) in values.iter().enumerate() {
             add(number as u32, value.value.expose(), &mut needles);
         }
-        let pieces = needles.iter().map(|needle| (needle.family, piece(values, needle)));
-        let index = Index::new(pieces);
-        Self { needles, names, index }
+        Self { needles, names, index: OnceLock::new(), without: AtomicUsize::new(0) }
     }
 
     /// Finds the occurrences that begin in `text` at `from` or later, adds them to `found`, and
@@ -59,19 +67,59 @@ impl Prepared {
         whole: bool,
         found: &mut Vec<Occurrence>,
     ) -> usize {
+        let index = self.index.get_or_init(|| {
+            Index::new(self.needles.iter().map(|needle| (needle.family, piece(values, needle))))
+        });
         let mut open = text.len();
-        self.index.search(text, from, |needle, start| {
+        index.search(text, from, |needle, start| {
             let needle = &self.needles[needle as usize];
-            let there = needle.family.compare(piece(values, needle), text, start);
-            if there.more && !whole {
+            if self.compare(values, needle, text, start, found).more && !whole {
                 open = open.min(start);
-            }
-            if let Some(end) = there.end {
-                let name = self.names[needle.value as usize];
-                found.push(Occurrence { start, end, name });
             }
         });
         open
+    }
+
+    /// As [`Self::search`] in a text that is whole; without an index as long as that is faster.
+    pub(super) fn search_whole(
+        &self,
+        values: &[Sensitive],
+        text: &[u8],
+        found: &mut Vec<Occurrence>,
+    ) {
+        let indexed = self.index.get().is_some()
+            || self.without.fetch_add(text.len(), Relaxed).saturating_add(text.len())
+                > WITHOUT_INDEX;
+        if indexed {
+            self.search(values, text, 0, true, found);
+            return;
+        }
+        for needle in &self.needles {
+            for start in 0..text.len() {
+                self.compare(values, needle, text, start, found);
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_indexed(&self) -> bool {
+        self.index.get().is_some()
+    }
+
+    fn compare(
+        &self,
+        values: &[Sensitive],
+        needle: &Needle,
+        text: &[u8],
+        start: usize,
+        found: &mut Vec<Occurrence>,
+    ) -> Found {
+        let there = needle.family.compare(piece(values, needle), text, start);
+        if let Some(end) = there.end {
+            let name = self.names[needle.value as usize];
+            found.push(Occurrence { start, end, name });
+        }
+        there
     }
 }
 

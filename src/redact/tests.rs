@@ -29,11 +29,12 @@ fn chunked(masker: &Arc<Masker>, text: &[u8], chunk: usize) -> Vec<u8> {
 fn masks(values: &[&str], text: &str, expected: &str) {
     let values: Vec<_> = values.iter().map(|value| ("s", *value)).collect();
     let masker = masker(&values);
-    assert_eq!(masker.text(text), expected, "{text}");
+    assert_eq!(masker.text(text), expected, "{text} as the first one");
     for chunk in [1, 2, 3, 7, 64] {
         let out = chunked(&masker, text.as_bytes(), chunk);
         assert_eq!(String::from_utf8_lossy(&out), expected, "{text} by {chunk}");
     }
+    assert_eq!(masker.text(text), expected, "{text} behind a stream");
 }
 
 #[test]
@@ -192,6 +193,24 @@ fn what_is_held_back_has_an_end() {
         assert!(passed < 4096);
     }
     assert!(most < 16 * 40 + 1024 + 64, "{most}");
+}
+
+/// To make an index takes longer than a run of `true`; but many texts must not take for ever.
+#[test]
+fn an_index_is_made_when_it_pays() {
+    let indexed = |masker: &Masker| masker.prepared.get().is_some_and(Prepared::is_indexed);
+    let values = masker(&[("s", "hunter2x")]);
+    assert_eq!(values.text("/bin/hunter2x"), "/bin/***");
+    assert!(!indexed(&values));
+    for _ in 0..20 {
+        assert_eq!(values.text("/bin/hunter2x"), "/bin/***");
+    }
+    assert!(indexed(&values));
+
+    let values = masker(&[("s", "hunter2x")]);
+    let long = format!("{}hunter2x", " ".repeat(4096));
+    assert!(values.text(&long).ends_with(" ***"));
+    assert!(indexed(&values));
 }
 
 /// Occurrences that overlap without end are masked at once, as one.

@@ -172,6 +172,9 @@ fn sizes() -> impl Strategy<Value = Vec<usize>> {
     ]
 }
 
+/// As the name of a program is, in bytes.
+const SHORT: usize = 48;
+
 #[test]
 fn masks_what_the_slow_one_masks() {
     let seen = RefCell::new(BTreeMap::<&str, (u32, u32)>::new());
@@ -195,6 +198,11 @@ fn masks_what_the_slow_one_masks() {
             let whole = masker.text(text);
             // A value may end within a character, if it is no text.
             prop_assert_eq!(whole, String::from_utf8_lossy(&expected));
+            // A short text that is the first one is searched in another way.
+            let short = &text[..text.floor_char_boundary(SHORT)];
+            let (expected, _) = Slow::new(&values).mask(short.as_bytes());
+            let first = super::masker(&values).text(short).into_owned();
+            prop_assert_eq!(first, String::from_utf8_lossy(&expected));
         }
         for part in &parts {
             if let Part::Rendered { encoders, .. } = part {
