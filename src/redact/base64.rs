@@ -70,7 +70,7 @@ fn characters(sextet: u8) -> impl Iterator<Item = &'static [u8]> {
 }
 
 /// How long lines are broken: as they are, and escaped.
-pub(super) const BREAKS: [&[u8]; 4] = [b"\n", b"\r\n", b"\\n", b"\\r\\n"];
+const BREAKS: [&[u8]; 4] = [b"\n", b"\r\n", b"\\n", b"\\r\\n"];
 
 /// The end of the first of `texts` that is there; two of them never are.
 fn one_of(

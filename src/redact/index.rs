@@ -121,12 +121,8 @@ impl Index {
                 }
                 let (one, two) = (usize::from(begun[0]), usize::from(begun[1]));
                 set(&mut pairs, one << 8 | two);
-                let interrupting: &[u8] = match family {
-                    Family::Text(_) => &[ESC],
-                    Family::Hex(..) | Family::Base64(..) => &[],
-                };
-                for two in interrupting {
-                    set(&mut pairs, one << 8 | usize::from(*two));
+                if matches!(family, Family::Text(_)) {
+                    set(&mut pairs, one << 8 | usize::from(ESC));
                 }
                 let needles: &mut Vec<u32> = &mut first[one];
                 if needles.last() != Some(&needle) {
@@ -167,7 +163,7 @@ impl Index {
     }
 
     fn slot(&self, gram: u32) -> usize {
-        // Other bits than those of the table of bits would be better, but are not needed.
+        // Other bits than those of the table of marks would be better, but are not needed.
         (hash(gram) >> 7) as usize & (self.slots.len() - 1)
     }
 

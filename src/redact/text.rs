@@ -133,20 +133,11 @@ impl<'a> Text<'a> {
             Unit::Backslashes(run) => {
                 let counts = rendering::backslashes(run);
                 for kind in BACKSLASHES {
-                    let mut end = at;
-                    for count in 1..=*counts.end() {
-                        match literal(kind, self.text, end) {
-                            Literal::There(after) => end = after,
-                            Literal::More => {
-                                self.more = true;
-                                break;
-                            }
-                            Literal::Not => break,
-                        }
+                    self.repeated(kind, *counts.end(), at, |_, count, end| {
                         if counts.contains(&count) {
                             ends.push(end);
                         }
-                    }
+                    });
                 }
             }
             Unit::Plain(byte) => match self.text.get(at) {
@@ -169,18 +160,32 @@ impl<'a> Text<'a> {
             return;
         }
         for kind in ESCAPES {
-            let mut end = at;
-            for _ in 0..MOST_ESCAPES {
-                match literal(kind, self.text, end) {
-                    Literal::There(after) => end = after,
-                    Literal::More => {
-                        self.more = true;
-                        break;
-                    }
-                    Literal::Not => break,
+            self.repeated(kind, MOST_ESCAPES, at, |text, _, end| {
+                text.part(part, rest, end, ends);
+            });
+        }
+    }
+
+    /// Calls `take` with 1, 2, 3 … up to `most`, and where so many of `one` end that stand from `at`
+    /// on.
+    fn repeated(
+        &mut self,
+        one: &[u8],
+        most: usize,
+        at: usize,
+        mut take: impl FnMut(&mut Self, usize, usize),
+    ) {
+        let mut end = at;
+        for count in 1..=most {
+            match literal(one, self.text, end) {
+                Literal::There(after) => end = after,
+                Literal::More => {
+                    self.more = true;
+                    return;
                 }
-                self.part(part, rest, end, ends);
+                Literal::Not => return,
             }
+            take(self, count, end);
         }
     }
 
