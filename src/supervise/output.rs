@@ -8,36 +8,29 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::future::{pending, poll_fn};
-use std::io::{self, PipeReader, PipeWriter};
+use std::io::{self, PipeWriter};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow};
-use nix::unistd::{pipe2, read, write};
+use nix::unistd::pipe2;
 use tokio::net::unix::pipe::Receiver;
 use tokio::sync::oneshot;
-use zeroize::Zeroizing;
 
-use crate::redact::{Masker, Stream};
+use crate::redact::Masker;
+
+mod pump;
+
+use pump::{Pump, enlarge};
 
 /// How much of a stream's end is kept, in bytes.
 pub const TAIL: usize = 4096;
-
-/// What a pipe should hold, in bytes: pipe(7) lets an ordinary user have no more.
-const CAPACITY: usize = 1 << 20;
-
-/// A person who types waits this long for an echo that might be the beginning of a value.
-const ECHO_MS: u16 = 25;
-
-/// So often the hits are counted, should a reader hold the stream up for ever.
-const COUNT: Duration = Duration::from_millis(50);
 
 /// What became of one stream. Nothing in it is a value: the tail is masked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -152,7 +145,13 @@ impl Output {
                 silent.map_or(Poll::Pending, |(index, _)| Poll::Ready(index))
             });
             let index = ready.await;
-            self.channels[index].start(&self.masker);
+            let channel = &mut self.channels[index];
+            // One that the job has closed without a word needs no thread.
+            if channel.readiness() == PollFlags::POLLHUP {
+                channel.end();
+            } else {
+                channel.start(&self.masker);
+            }
             if self.channels.iter().all(|channel| !matches!(channel.state, State::Silent(_))) {
                 pending::<()>().await;
             }
@@ -162,15 +161,11 @@ impl Output {
     /// The job and its tree are gone: what is still on its way is passed on, and then no more.
     pub fn job_ended(&mut self) {
         for channel in &mut self.channels {
-            if let State::Silent(from) = &channel.state {
-                let mut readable = [PollFd::new(from.as_fd(), PollFlags::POLLIN)];
-                let some = poll(&mut readable, PollTimeout::ZERO).is_ok()
-                    && readable[0].revents().is_some_and(|r| r.contains(PollFlags::POLLIN));
-                if some {
+            if matches!(channel.state, State::Silent(_)) {
+                if channel.readiness().contains(PollFlags::POLLIN) {
                     channel.start(&self.masker);
                 } else {
-                    channel.facts().whole = true;
-                    channel.state = State::Over;
+                    channel.end();
                 }
             }
             if let State::Flowing { job, .. } = &mut channel.state {
@@ -233,6 +228,21 @@ impl Channel {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether there is something to read from a stream that is silent, and whether it has hung up.
+    fn readiness(&self) -> PollFlags {
+        let State::Silent(from) = &self.state else { return PollFlags::empty() };
+        let mut polled = [PollFd::new(from.as_fd(), PollFlags::POLLIN)];
+        // An error says nothing; the thread will hear of it.
+        poll(&mut polled, PollTimeout::ZERO).unwrap_or_default();
+        polled[0].revents().unwrap_or(PollFlags::empty())
+    }
+
+    /// Nothing has come, and nothing will.
+    fn end(&mut self) {
+        self.facts().whole = true;
+        self.state = State::Over;
+    }
+
     /// Starts the thread. Without one the stream ends here, for the job as well.
     fn start(&mut self, masker: &Arc<Masker>) {
         let State::Silent(from) = std::mem::replace(&mut self.state, State::Over) else { return };
@@ -249,17 +259,7 @@ impl Channel {
         if self.way == Way::Pipe {
             enlarge(&from);
         }
-        let mut pump = Pump {
-            from,
-            target: self.target,
-            way: self.way,
-            hears,
-            left: None,
-            stream: masker.stream(),
-            much: false,
-            facts: Arc::clone(&self.facts),
-            counted: None,
-        };
+        let mut pump = Pump::new(self, from, hears, masker.stream());
         let work = move || {
             // A panic must neither pass on what it left unmasked, nor stop the job.
             if !catch_unwind(AssertUnwindSafe(|| pump.run())).unwrap_or(false) {
@@ -319,195 +319,5 @@ impl Facts {
     }
 }
 
-/// A stream's thread.
-struct Pump {
-    from: OwnedFd,
-    target: Target,
-    way: Way,
-    /// Ends with the job.
-    hears: PipeReader,
-    /// After the job's end: how much can still be on its way. Who holds the other end outside the
-    /// job's tree could write for ever.
-    left: Option<usize>,
-    stream: Stream,
-    /// Whether there was once more than could be read.
-    much: bool,
-    facts: Arc<Mutex<Facts>>,
-    counted: Option<Instant>,
-}
-
-/// Whether a stream goes on.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Next {
-    GoOn,
-    Over,
-    Broken,
-}
-
-impl Pump {
-    /// Returns whether everything was passed on.
-    fn run(&mut self) -> bool {
-        let mut whole = true;
-        loop {
-            let next = match self.read() {
-                Ok(0) | Err(Errno::EIO) => Next::Over,
-                Ok(count) => self.pass(count, &mut whole),
-                Err(Errno::EINTR) => Next::GoOn,
-                Err(Errno::EAGAIN) if self.left.is_some() => Next::Over,
-                Err(Errno::EAGAIN) => self.wait(&mut whole),
-                Err(_) => Next::Broken,
-            };
-            match next {
-                Next::GoOn => {}
-                Next::Over => break,
-                Next::Broken => {
-                    self.count();
-                    return false;
-                }
-            }
-        }
-        let (target, unmasked) = (self.target, self.unmasked());
-        let rest = self.stream.end();
-        lock(&self.facts).add_tail(rest);
-        whole &= unmasked || put(target, rest).is_ok();
-        self.count();
-        lock(&self.facts).whole = whole;
-        true
-    }
-
-    fn read(&mut self) -> Result<usize, Errno> {
-        let space = self.stream.space();
-        let most = self.left.map_or(space.len(), |left| left.min(space.len()));
-        let count = read(&self.from, &mut space[..most])?;
-        if count == space.len() && !self.much {
-            // So that the reader has something to do while more is masked.
-            self.much = true;
-            enlarge(self.target.descriptor());
-        }
-        self.left = self.left.map(|left| left - count);
-        Ok(count)
-    }
-
-    fn pass(&mut self, count: usize, whole: &mut bool) -> Next {
-        lock(&self.facts).bytes += count as u64;
-        if self.counted.is_none_or(|counted| counted.elapsed() > COUNT) {
-            self.count();
-        }
-        let unmasked = self.unmasked();
-        let raw = if unmasked { put(self.target, &self.stream.space()[..count]) } else { Ok(()) };
-        let masked = self.stream.filled(count);
-        lock(&self.facts).add_tail(masked);
-        let put = if unmasked { raw } else { put(self.target, masked) };
-        self.judge(put, whole)
-    }
-
-    /// What a failed write means: the job has to hear of it, as it would without the runner. Only
-    /// a log that can't be written (a full disk) stops no job.
-    fn judge(&self, put: Result<(), Errno>, whole: &mut bool) -> Next {
-        match put {
-            Ok(()) => Next::GoOn,
-            Err(Errno::EPIPE) => Next::Broken,
-            Err(_) if self.target == Target::Stderr || self.way != Way::Pipe => {
-                *whole = false;
-                Next::GoOn
-            }
-            Err(_) => Next::Broken,
-        }
-    }
-
-    /// Waits for more, the job's end, or the reader's.
-    fn wait(&mut self, whole: &mut bool) -> Next {
-        let watches = self.way == Way::Pipe;
-        let echo = !watches && self.stream.releases(1);
-        let to = self.target.descriptor();
-        let mut events = [
-            PollFd::new(self.from.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.hears.as_fd(), PollFlags::empty()),
-            PollFd::new(to, PollFlags::empty()),
-        ];
-        let events = if watches { &mut events[..] } else { &mut events[..2] };
-        let limit = if echo { PollTimeout::from(ECHO_MS) } else { PollTimeout::NONE };
-        let came = poll(events, limit);
-        let flags = |index: usize| events.get(index).and_then(PollFd::revents);
-        if flags(1).is_some_and(|flags| !flags.is_empty()) {
-            // The job may have made its pipe larger.
-            let held = fcntl(&self.from, FcntlArg::F_GETPIPE_SZ).unwrap_or(0);
-            self.left = Some(usize::try_from(held).unwrap_or(0).max(CAPACITY));
-        }
-        // No reader is left: an error of a pipe, a hang-up of a socket. A job that writes nothing
-        // more would notice nothing; this one will.
-        if flags(2).is_some_and(|flags| !flags.is_empty()) {
-            return Next::Broken;
-        }
-        if echo && came == Ok(0) {
-            let (target, unmasked) = (self.target, self.unmasked());
-            let released = self.stream.release(1);
-            lock(&self.facts).add_tail(released);
-            let put = if unmasked { Ok(()) } else { put(target, released) };
-            return self.judge(put, whole);
-        }
-        Next::GoOn
-    }
-
-    /// Nothing is passed on any more. The job has to notice at a pipe, whose end is closed; a
-    /// terminal is emptied until the job ends.
-    fn discard(&mut self) {
-        if self.way == Way::Pipe {
-            return;
-        }
-        let mut buffer = Zeroizing::new([0; 4096]);
-        loop {
-            match read(&self.from, &mut buffer[..]) {
-                Ok(0) => return,
-                // The job is over; who still writes is none of it.
-                Ok(_) | Err(Errno::EAGAIN) if self.left.is_some() => return,
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => {
-                    if self.wait(&mut false) == Next::Broken {
-                        return;
-                    }
-                }
-                Err(_) => return,
-            }
-        }
-    }
-
-    fn count(&mut self) {
-        let hits = self.stream.hits();
-        let hits = hits.into_iter().filter(|(_, count)| *count > 0);
-        lock(&self.facts).hits = hits.map(|(name, count)| (name.to_owned(), count)).collect();
-        self.counted = Some(Instant::now());
-    }
-
-    fn unmasked(&self) -> bool {
-        self.way == Way::Terminal { unmasked: true }
-    }
-}
-
-/// Makes a pipe as large as it may be: a user's pipes have a limit together. What is no pipe stays
-/// as it is.
-fn enlarge(pipe: impl AsFd) {
-    let size = i32::try_from(CAPACITY).unwrap_or(i32::MAX);
-    fcntl(pipe, FcntlArg::F_SETPIPE_SZ(size)).unwrap_or_default();
-}
-
-fn lock(facts: &Mutex<Facts>) -> MutexGuard<'_, Facts> {
-    facts.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Writes all of it, however long that takes. Whoever shares the descriptor may have made it one
-/// that doesn't block.
-fn put(target: Target, mut bytes: &[u8]) -> Result<(), Errno> {
-    let to = target.descriptor();
-    while !bytes.is_empty() {
-        match write(to, bytes) {
-            Ok(count) => bytes = &bytes[count..],
-            Err(Errno::EINTR) => {}
-            Err(Errno::EAGAIN) => {
-                poll(&mut [PollFd::new(to, PollFlags::POLLOUT)], PollTimeout::NONE)?;
-            }
-            Err(errno) => return Err(errno),
-        }
-    }
-    Ok(())
-}
+#[cfg(test)]
+mod tests;
