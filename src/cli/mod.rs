@@ -165,6 +165,10 @@ fn usage(error: &clap::Error) -> ExitCode {
 
 /// The runtime, made once it is needed: on the main thread, for the job must not outlive the
 /// thread that starts it.
+///
+/// A run's state is large, and so is the frame that holds it: never a part of the caller's, which the
+/// outer process has as well.
+#[inline(never)]
 fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
