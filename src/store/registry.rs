@@ -14,8 +14,9 @@ use super::rows::id;
 use super::schema::StoreError;
 use super::secrets::now;
 use crate::access::{Grant, Place, Scope};
-use crate::membership::{Facts, Membership};
-use crate::secret::Id;
+use crate::job::Identity;
+use crate::membership::{self, Facts, Membership};
+use crate::secret::{Id, Owner};
 
 /// An organization as the orchestrator registers it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -217,6 +218,22 @@ pub fn facts(
         }
     }
     Ok(facts)
+}
+
+/// The owners whose secrets a job may get, or why it gets nothing: what a resolution and an
+/// explanation both go by.
+pub fn owners_for(
+    database: &mut dyn Database,
+    identity: &Identity,
+    membership: Membership,
+) -> Result<Result<Vec<Owner>, membership::Denied>, StoreError> {
+    let facts = match membership {
+        Membership::Trusted => Facts::default(),
+        Membership::Registered { .. } => {
+            facts(database, &identity.project, identity.user.as_ref())?
+        }
+    };
+    Ok(membership::owners_for(identity, membership, &facts))
 }
 
 /// Whether secrets of a scope can be assigned to a user, and jobs get those that are.

@@ -3,7 +3,7 @@
 
 use crate::access::{Access, Grant};
 use crate::membership;
-use crate::precedence::Winner;
+use crate::precedence::{Candidate, Winner};
 use crate::secret::{Id, Name, Owner, Value};
 use crate::store::Record;
 pub use crate::store::access::{ApiToken, Granted};
@@ -74,8 +74,9 @@ pub struct ProjectOf {
 pub struct Removed {
     /// Its facts.
     pub record: Record,
-    /// The secrets of its name that become effective for jobs that had it, the strongest first.
-    pub instead: Vec<Record>,
+    /// What becomes effective for jobs that had it. Where members have defaults of the
+    /// organization's, the sentence says so, and not who.
+    pub instead: Option<Candidate>,
     /// The same as a sentence for people.
     pub sentence: String,
 }
@@ -112,7 +113,7 @@ pub struct Explanation {
     /// What the job gets, and what that beats, by name.
     pub winners: Vec<Winner>,
     /// What stands at the job's levels, and it doesn't get.
-    pub dormant: Vec<Record>,
+    pub dormant: Vec<Candidate>,
     /// What it requires and doesn't get.
     pub missing: Vec<Missing>,
     /// Why the service would refuse the job; then it gets nothing.

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::work::Work;
+use super::explain::candidate;
+use super::work::{Stop, Work};
 use super::{Refusal, Removed};
 use crate::access::{Place, Scope};
-use crate::secret::{Id, Owner};
+use crate::secret::{Id, Owner, SecretId};
 use crate::store::{Record, Selection, StoreError, registry, secrets};
 
 /// Tells dormant secrets of one scope; asks once for each user.
@@ -52,8 +53,8 @@ struct Others {
     /// At the project, at the organization for the same user, at the organization; where weaker
     /// than the removed one.
     chain: Vec<Record>,
-    /// The organization's defaults for members, which beat the organization's own.
-    defaults: Vec<Record>,
+    /// Whether members have defaults of the organization's, which beat the organization's own.
+    defaults: bool,
 }
 
 /// Finds what takes a secret's place. Looks only at what the actor may know of: the secret's own
@@ -90,22 +91,20 @@ pub(super) fn removed(
         let found = secrets::list(work.database, &Selection::Owner(owner))?;
         chain.extend(found.into_iter().filter(|other| other.name == record.name));
     }
-    let mut defaults = Vec::new();
+    let mut defaults = false;
     if let (Owner::Project { user: None, .. }, Some(organization)) = (&record.owner, organization) {
-        let all = secrets::list(work.database, &Selection::Organization(organization))?;
-        defaults.extend(
-            all.into_iter()
-                .filter(|other| other.name == record.name)
-                .filter(|other| other.owner.user().is_some()),
-        );
+        let all = secrets::list(work.database, &Selection::Organization(organization.clone()))?;
+        for other in all.iter().filter(|other| other.name == record.name) {
+            if let Some(user) = other.owner.user() {
+                defaults |= is_member(work, &organization, user)?;
+            }
+        }
     }
     let organization_known = work.registered() || matches!(place.scope, Scope::Organization(_));
     let others = Others { dormant, organization_known, chain, defaults };
     let sentence = sentence(&record, &others);
-    let instead = match others.dormant {
-        true => Vec::new(),
-        false => others.defaults.into_iter().chain(others.chain.into_iter().take(1)).collect(),
-    };
+    let strongest = others.chain.into_iter().next();
+    let instead = strongest.filter(|_| !others.dormant).map(candidate);
     Ok(Removed { record, instead, sentence })
 }
 
@@ -139,20 +138,17 @@ fn sentence(removed: &Record, others: &Others) -> String {
         }
         None => format!("none{elsewhere}"),
     };
-    let members = if others.defaults.is_empty() {
-        ""
-    } else {
+    let members = if others.defaults {
         "; members with a default of the organization's get that"
+    } else {
+        ""
     };
     format!("Without it, jobs for {owner} get {now}{members}.")
 }
 
 impl Work<'_> {
     /// A secret that is there, and its place; hidden if it isn't.
-    pub(super) fn secret(
-        &mut self,
-        id: &crate::secret::SecretId,
-    ) -> Result<(Record, Place), super::work::Stop> {
+    pub(super) fn secret(&mut self, id: &SecretId) -> Result<(Record, Place), Stop> {
         // What can't be an id doesn't reach the database, nor the audit.
         let shaped = id.as_str().len() <= 64 && id.as_str().bytes().all(|b| b.is_ascii_graphic());
         let found = if shaped { secrets::find(self.database, id)? } else { None };

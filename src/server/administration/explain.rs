@@ -31,9 +31,8 @@ impl Administration {
 fn explain(work: &mut Work<'_>, question: &Question) -> Result<Explanation, Stop> {
     let Question { project, organization, user, require } = question;
     work.permit_at(Action::See, &Scope::Project(project.clone()))?;
-    let facts = registry::facts(work.database, project, user.as_ref())?;
     let organization = if work.registered() {
-        facts.project.clone().flatten()
+        registry::organization_of(work.database, project)?.flatten()
     } else {
         if let Some(organization) = organization {
             work.permit_at(Action::See, &Scope::Organization(organization.clone()))?;
@@ -41,18 +40,18 @@ fn explain(work: &mut Work<'_>, question: &Question) -> Result<Explanation, Stop
         organization.clone()
     };
     let identity = Identity { project: project.clone(), organization, user: user.clone() };
-    let (owners, refused) = match membership::owners_for(&identity, work.policy.membership, &facts)
-    {
-        Ok(owners) => (owners, None),
-        Err(refused) => (Vec::new(), Some(refused)),
-    };
-    let (effective, dormant): (Vec<Record>, Vec<Record>) =
+    let (owners, refused) =
+        match registry::owners_for(work.database, &identity, work.policy.membership)? {
+            Ok(owners) => (owners, None),
+            Err(refused) => (Vec::new(), Some(refused)),
+        };
+    let (effective, dormant): (Vec<Candidate>, Vec<Candidate>) =
         secrets::candidates(work.database, &identity.owners())?
             .into_iter()
-            .partition(|record| owners.contains(&record.owner));
-    let candidates = effective.into_iter().map(candidate);
+            .map(candidate)
+            .partition(|candidate| owners.contains(&candidate.owner));
     let resolution =
-        precedence::resolve(&identity, candidates).map_err(|why| Refusal::Store(why.into()))?;
+        precedence::resolve(&identity, effective).map_err(|why| Refusal::Store(why.into()))?;
     let missing = resolution.missing(require).into_iter();
     let missing = missing
         .map(|name| Missing {
@@ -64,7 +63,8 @@ fn explain(work: &mut Work<'_>, question: &Question) -> Result<Explanation, Stop
     Ok(Explanation { looked_at, winners: resolution.winners().to_vec(), dormant, missing, refused })
 }
 
-fn candidate(record: Record) -> Candidate {
+/// Not who added it, and when: those are for who administers the level that it stands at.
+pub(super) fn candidate(record: Record) -> Candidate {
     let Record { id, name, owner, sensitive, .. } = record;
     Candidate { id, name, owner, sensitive }
 }
@@ -74,13 +74,13 @@ fn why_missing(
     name: &Name,
     identity: &Identity,
     owners: &[Owner],
-    dormant: &[Record],
+    dormant: &[Candidate],
     refused: Option<&membership::Denied>,
 ) -> String {
     if let Some(refused) = refused {
         return format!("The job is refused: {refused}.");
     }
-    if let Some(there) = dormant.iter().find(|record| record.name == *name) {
+    if let Some(there) = dormant.iter().find(|candidate| candidate.name == *name) {
         return format!(
             "It stands at {}, and the job's user is no member there, so the job doesn't get it.",
             there.owner

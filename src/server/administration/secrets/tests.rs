@@ -234,36 +234,35 @@ async fn removing_says_what_becomes_effective() {
             };
             ground.service.purge(&ground.root, &purge, false).await.unwrap();
         }
-        let instead: Vec<_> =
-            removed.instead.iter().map(|record| record.owner.level().as_str()).collect();
+        let instead = removed.instead.map_or("", |candidate| candidate.level().as_str());
         (removed.sentence, instead, jobs)
     };
     let [org, default, plain, assigned] = &owners;
     for (removed, before, now, instead) in [
-        (assigned, vec![assigned, plain, default, org], "get the project's.", vec!["project"]),
+        (assigned, vec![assigned, plain, default, org], "get the project's.", "project"),
         (
             assigned,
             vec![assigned, default, org],
             "get the organization's default for this member.",
-            vec!["organization_user"],
+            "organization_user",
         ),
-        (assigned, vec![assigned, org], "get the organization's.", vec!["organization"]),
-        (assigned, vec![assigned], "get none.", vec![]),
-        (plain, vec![plain, assigned, org], "get the organization's.", vec!["organization"]),
+        (assigned, vec![assigned, org], "get the organization's.", "organization"),
+        (assigned, vec![assigned], "get none.", ""),
+        (plain, vec![plain, assigned, org], "get the organization's.", "organization"),
         (
             plain,
             vec![plain, org, default],
             "get the organization's; members with a default of the organization's get that.",
-            vec!["organization_user", "organization"],
+            "organization",
         ),
         (
             default,
             vec![default, org, plain],
             "get the organization's, where no project has one of its own.",
-            vec!["organization"],
+            "organization",
         ),
-        (default, vec![default], "get none, where no project has one of its own.", vec![]),
-        (org, vec![org, plain, default], "get none, where no project has one of its own.", vec![]),
+        (default, vec![default], "get none, where no project has one of its own.", ""),
+        (org, vec![org, plain, default], "get none, where no project has one of its own.", ""),
     ] {
         let (text, found, _) = sentence(removed, &before).await;
         assert!(text.ends_with(now), "{removed}: {text}");
@@ -298,7 +297,7 @@ async fn a_removed_member_gets_nothing_assigned_until_they_are_back() {
     // Removing what is dormant changes no job.
     let gone = explanation.dormant.iter().find(|record| record.owner.id() == &id("o")).unwrap();
     let removed = ground.service.remove(&ground.root, &gone.id).await.unwrap();
-    assert!(removed.sentence.starts_with("No job got it") && removed.instead.is_empty());
+    assert!(removed.sentence.starts_with("No job got it") && removed.instead.is_none());
     ground.put_organization("o", &["ann"], &["boss"]).await;
     ground.put_project("p", Some("o"), &["ann", "bob"], &["pat"]).await;
     assert_eq!(gets(&ground, Some("ann")).await, [project_ann, plain]);
@@ -409,7 +408,7 @@ async fn on_trust_an_organization_is_known_by_its_own_admins_only() {
     assert_eq!(ask(&boss, Some("o")).await.unwrap(), 2);
     // What other organizations have is not told.
     let removed = ground.service.remove(&pat, &mine.id).await.unwrap();
-    assert_eq!(removed.instead, []);
+    assert_eq!(removed.instead, None);
     assert!(removed.sentence.contains("if that has one"), "{}", removed.sentence);
     assert!(ground.listed(&p).await.iter().all(|(_, dormant)| !dormant));
     assert_eq!(ground.service.members(&pat, &p).await.unwrap(), []);
