@@ -71,6 +71,7 @@ fn links_between_documents_lead_somewhere() {
     for document in [
         "README.md",
         "docs/backends.md",
+        "docs/access.md",
         "docs/containment.md",
         "docs/errors.md",
         "docs/job-tokens.md",

@@ -168,3 +168,65 @@ impl Refusal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::store::database::Place;
+
+    fn every() -> Vec<Refusal> {
+        let (id, name) = ("a".parse::<Id>().unwrap(), Name::envvar("A"));
+        let scope = Scope::Project(id.clone());
+        let owner = scope.owner(None);
+        vec![
+            Denied::Hidden.into(),
+            Denied::ReadOnly.into(),
+            Denied::Delegation.into(),
+            Denied::OperatorOnly.into(),
+            Refusal::Token("it was revoked"),
+            Refusal::invalid("name", "it is long"),
+            Refusal::LevelDisabled,
+            Refusal::RegistrationOff,
+            Refusal::NotRegistered(scope.clone()),
+            Refusal::OrganizationUnknown(id.clone()),
+            Refusal::OrganizationInUse(id.clone()),
+            Refusal::NotAMember { user: id, scope },
+            Refusal::Exists { name: name.clone(), owner },
+            Refusal::Twice { name },
+            Refusal::IdempotencyMismatch,
+        ]
+    }
+
+    #[test]
+    fn every_refusal_is_documented_with_its_status() {
+        let documented: BTreeSet<(String, String)> = include_str!("../../../docs/access.md")
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
+            .filter(|(_, rest)| rest.starts_with(|c: char| c.is_ascii_digit()))
+            .map(|(kind, rest)| (kind.to_owned(), rest[..3].to_owned()))
+            .collect();
+        let own = every();
+        let own =
+            own.iter().map(|refusal| (refusal.kind().to_owned(), refusal.status().to_string()));
+        assert_eq!(own.collect::<BTreeSet<_>>(), documented);
+    }
+
+    #[test]
+    fn what_the_store_says_is_for_the_log() {
+        let place = || Place::Server("db.internal".into());
+        for (error, kind, status) in [
+            (StoreError::Contended(place()), "store_contended", 503),
+            (StoreError::Unreachable(place(), "no route".into()), "store_unreachable", 503),
+            (StoreError::Damaged(place()), "store_damaged", 500),
+            (StoreError::Database(place(), "syntax".into()), "store_failed", 500),
+        ] {
+            let refusal = Refusal::from(error);
+            assert_eq!((refusal.kind(), refusal.status()), (kind, status));
+            assert!(!refusal.to_string().contains("db.internal"), "{refusal}");
+            let cause = std::error::Error::source(&refusal).unwrap().to_string();
+            assert!(cause.contains("db.internal"), "{cause}");
+        }
+    }
+}
