@@ -114,6 +114,10 @@ async fn the_provider_need_not_be_there_when_the_service_starts() {
     assert_eq!(page.status, 502);
     assert!(page.body.contains("cannot be reached"), "{}", page.body);
     service.provider.with(|mind| mind.down = false);
+    // Not asked again at once: others would wait for it in line.
+    assert_eq!(browser.get("/login/start").await.status, 502);
+    assert_eq!(service.provider.asked("discovery"), 1);
+    service.ground.pass(5);
     service.logged_in().await;
     // Kept: an outage of a while after an hour doesn't matter.
     assert_eq!(service.provider.asked("discovery"), 2);

@@ -247,6 +247,7 @@ async fn a_provider_that_says_it_is_another_is_not_used() {
         let page = service.browser().get("/login/start").await;
         assert_eq!(page.status, 502, "{member} {value}");
         service.provider.with(|mind| mind.discovery = before);
+        service.ground.pass(5);
     }
     service.logged_in().await;
 }

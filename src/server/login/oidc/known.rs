@@ -1,7 +1,8 @@
 //! What is known of a provider: its description and its keys.
 //!
-//! Invariants: one fetch at a time; a fetch that fails takes nothing away for a day; the keys are
-//! those at the address that the description names.
+//! Invariants: one fetch at a time, and none so soon after one that failed, so that an outage makes
+//! nobody wait in line; a fetch that fails takes nothing away for a day; the keys are those at the
+//! address that the description names.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -28,6 +29,10 @@ const FRESH: i64 = 3600;
 /// How long it is used while the provider doesn't answer.
 const USABLE: i64 = 24 * 3600;
 
+/// From a fetch that failed to the next, in seconds: with a description that can be used, and
+/// without.
+const INTERVALS: (i64, i64) = (30, 5);
+
 /// Facts of one fetch.
 #[derive(Debug)]
 pub(super) struct Facts {
@@ -36,18 +41,25 @@ pub(super) struct Facts {
     fetched: i64,
 }
 
+#[derive(Debug)]
+struct Failed {
+    at: i64,
+    fault: Fault,
+}
+
 /// The facts, as far as they were fetched.
 #[derive(Debug)]
 pub(super) struct Known {
     issuer: HttpUrl,
     facts: RwLock<Option<Arc<Facts>>>,
-    gate: Mutex<()>,
+    /// The last fetch that failed since the last that didn't. Who holds it fetches.
+    failed: Mutex<Option<Failed>>,
 }
 
 impl Known {
     /// Nothing yet.
     pub(super) fn new(issuer: HttpUrl) -> Self {
-        Self { issuer, facts: RwLock::default(), gate: Mutex::default() }
+        Self { issuer, facts: RwLock::default(), failed: Mutex::default() }
     }
 
     /// What was fetched last, if something was.
@@ -61,19 +73,29 @@ impl Known {
         if let Some(facts) = self.within(second, FRESH) {
             return Ok(facts);
         }
-        let _one_at_a_time = self.gate.lock().await;
+        let mut failed = self.failed.lock().await;
         if let Some(facts) = self.within(second, FRESH) {
             return Ok(facts);
         }
+        let usable = self.within(second, USABLE);
+        let interval = if usable.is_some() { INTERVALS.0 } else { INTERVALS.1 };
+        if let Some(Failed { at, fault }) = &*failed
+            && (*at..*at + interval).contains(&second)
+        {
+            return usable.ok_or_else(|| again(fault));
+        }
         match self.fetch(second).await {
             Ok(facts) => {
+                *failed = None;
                 let kept = &mut *self.facts.write().unwrap_or_else(PoisonError::into_inner);
                 *kept = Some(Arc::clone(&facts));
                 Ok(facts)
             }
             Err(fault) => {
                 tracing::warn!(%fault, "the login provider's description cannot be fetched");
-                self.within(second, USABLE).ok_or(fault)
+                let told = again(&fault);
+                *failed = Some(Failed { at: second, fault });
+                usable.ok_or(told)
             }
         }
     }
@@ -95,6 +117,15 @@ impl Known {
         let verifier = Verifier::new(Policy::new("openid"), [source])
             .map_err(|_| Fault::Metadata("the address of its keys cannot be used"))?;
         Ok(Arc::new(Facts { metadata, verifier, fetched: now }))
+    }
+}
+
+/// The same fault for somebody else.
+fn again(fault: &Fault) -> Fault {
+    match fault {
+        Fault::Metadata(why) => Fault::Metadata(why),
+        Fault::Unavailable(why) => Fault::Unavailable(why.clone()),
+        other => Fault::Unavailable(other.to_string()),
     }
 }
 
