@@ -11,6 +11,7 @@ pub mod limits;
 pub mod listen;
 pub mod login;
 pub mod metrics;
+pub mod page;
 pub mod problem;
 pub mod resolve;
 pub mod service;

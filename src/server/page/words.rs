@@ -1,0 +1,102 @@
+//! Facts in words for people. Pure.
+
+use jiff::Timestamp;
+
+use crate::secret::{Kind, Owner};
+
+/// A time, for programs and for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct When {
+    /// RFC 3339.
+    pub(super) iso: String,
+    /// `23 November 2026, 21:54 UTC`.
+    pub(super) words: String,
+}
+
+impl When {
+    /// From RFC 3339; other text stays as it is.
+    pub(super) fn of(text: &str) -> Self {
+        match text.parse() {
+            Ok(time) => Self::at(time),
+            Err(_) => Self { iso: text.to_owned(), words: text.to_owned() },
+        }
+    }
+
+    /// From seconds since 1970.
+    pub(super) fn seconds(seconds: i64) -> Self {
+        Timestamp::from_second(seconds).map_or_else(|_| Self::of(&seconds.to_string()), Self::at)
+    }
+
+    fn at(time: Timestamp) -> Self {
+        Self {
+            iso: time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
+            words: time.strftime("%-d %B %Y, %H:%M UTC").to_string(),
+        }
+    }
+}
+
+/// A kind, as the page calls it.
+pub(super) fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Envvar => "Environment variable",
+        Kind::Pgservice => "pg_service configuration",
+    }
+}
+
+/// A level, with the user that it is for.
+pub(super) fn level(owner: &Owner) -> String {
+    match owner {
+        Owner::Organization { user: None, .. } => "Organization".to_owned(),
+        Owner::Organization { user: Some(user), .. } => format!("Organization, default for {user}"),
+        Owner::Project { user: None, .. } => "Project".to_owned(),
+        Owner::Project { user: Some(user), .. } => format!("Assigned to {user}"),
+    }
+}
+
+/// Why no job gets a secret.
+pub(super) fn dormant(owner: &Owner) -> String {
+    let scope = match owner {
+        Owner::Organization { .. } => "organization",
+        Owner::Project { .. } => "project",
+    };
+    match owner.user() {
+        Some(user) => format!("No job gets it: {user} is no member of this {scope}."),
+        None => format!("No job gets it: this {scope} is not registered."),
+    }
+}
+
+/// An option of a list to choose from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Choice {
+    pub(super) value: String,
+    pub(super) text: String,
+    pub(super) chosen: bool,
+}
+
+impl Choice {
+    /// One option, chosen if it is the one that was sent.
+    pub(super) fn new(value: impl Into<String>, text: impl Into<String>, sent: &str) -> Self {
+        let value = value.into();
+        let chosen = value == sent;
+        Self { value, text: text.into(), chosen }
+    }
+
+    /// Both kinds.
+    pub(super) fn kinds(sent: &str) -> Vec<Self> {
+        Kind::ALL.into_iter().map(|k| Self::new(k.as_str(), kind(k), sent)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times() {
+        let when = When::of("2026-11-03T07:04:35Z");
+        assert_eq!(when.words, "3 November 2026, 07:04 UTC");
+        assert_eq!(when.iso, "2026-11-03T07:04:35Z");
+        assert_eq!(When::seconds(0).words, "1 January 1970, 00:00 UTC");
+        assert_eq!(When::of("yesterday").words, "yesterday");
+    }
+}
