@@ -1,6 +1,7 @@
 //! What every page has around it: the head, who is logged in, the tabs of a scope.
 
 use askama::Template;
+use axum::http::header::CACHE_CONTROL;
 use axum::response::{Html, IntoResponse, Response};
 
 use super::failure::Failure;
@@ -150,7 +151,7 @@ impl Place {
 /// Shows a page.
 pub(super) fn show(template: &impl Template) -> Result<Response, Failure> {
     match template.render() {
-        Ok(text) => Ok(Html(text).into_response()),
+        Ok(text) => Ok(([(CACHE_CONTROL, "no-store")], Html(text)).into_response()),
         Err(error) => Err(Failure::internal(&error)),
     }
 }

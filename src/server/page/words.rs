@@ -9,7 +9,7 @@ use crate::secret::{Kind, Owner};
 pub(super) struct When {
     /// RFC 3339.
     pub(super) iso: String,
-    /// `23 November 2026, 21:54 UTC`.
+    /// `23 Nov 2026, 21:54 UTC`.
     pub(super) words: String,
 }
 
@@ -30,7 +30,7 @@ impl When {
     fn at(time: Timestamp) -> Self {
         Self {
             iso: time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
-            words: time.strftime("%-d %B %Y, %H:%M UTC").to_string(),
+            words: time.strftime("%-d %b %Y, %H:%M UTC").to_string(),
         }
     }
 }
@@ -65,6 +65,30 @@ pub(super) fn dormant(owner: &Owner) -> String {
     }
 }
 
+/// A part of a sentence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Piece<'a> {
+    pub(super) text: &'a str,
+    /// Whether it stood between backticks.
+    pub(super) code: bool,
+}
+
+/// A sentence, by its backticks. One without a partner stays as it is.
+pub(super) fn pieces(text: &(impl AsRef<str> + ?Sized)) -> Vec<Piece<'_>> {
+    let text = text.as_ref();
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('`') {
+        let Some((code, after)) = after.split_once('`') else { break };
+        pieces.push(Piece { text: before, code: false });
+        pieces.push(Piece { text: code, code: true });
+        rest = after;
+    }
+    pieces.push(Piece { text: rest, code: false });
+    pieces.retain(|piece| !piece.text.is_empty());
+    pieces
+}
+
 /// An option of a list to choose from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Choice {
@@ -92,11 +116,28 @@ mod tests {
     use super::*;
 
     #[test]
+    fn backticks() {
+        let of = |text: &'static str| {
+            let pieces = pieces(text).into_iter().map(|piece| (piece.text, piece.code));
+            pieces.collect::<Vec<_>>()
+        };
+        assert_eq!(of("give `host` or `dbname`"), [
+            ("give ", false),
+            ("host", true),
+            (" or ", false),
+            ("dbname", true)
+        ]);
+        assert_eq!(of("a ` alone"), [("a ` alone", false)]);
+        assert_eq!(of("`a` ` b"), [("a", true), (" ` b", false)]);
+        assert_eq!(of(""), []);
+    }
+
+    #[test]
     fn times() {
         let when = When::of("2026-11-03T07:04:35Z");
-        assert_eq!(when.words, "3 November 2026, 07:04 UTC");
+        assert_eq!(when.words, "3 Nov 2026, 07:04 UTC");
         assert_eq!(when.iso, "2026-11-03T07:04:35Z");
-        assert_eq!(When::seconds(0).words, "1 January 1970, 00:00 UTC");
+        assert_eq!(When::seconds(0).words, "1 Jan 1970, 00:00 UTC");
         assert_eq!(When::of("yesterday").words, "yesterday");
     }
 }

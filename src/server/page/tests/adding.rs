@@ -1,0 +1,1 @@
+//! Adding, replacing and removing.
