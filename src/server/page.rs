@@ -12,7 +12,7 @@
 
 mod access;
 mod add;
-mod assets;
+pub(in crate::server) mod assets;
 mod body;
 mod effective;
 mod failure;
@@ -31,14 +31,13 @@ mod visitor;
 mod words;
 
 use axum::Router;
-use axum::middleware::from_fn;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, get, post};
 
 use super::administration::Administration;
+use super::login::{self, Login, guard};
 use crate::membership::Membership;
 
-pub use self::failure::Failure;
-pub use self::visitor::Visitor;
 
 /// What the page stands on.
 #[derive(Clone, Debug)]
@@ -55,8 +54,20 @@ impl Page {
     }
 }
 
-/// The page's routes. Whoever lets a request through puts a [`Visitor`] into its extensions.
-pub fn router(page: Page) -> Router {
+/// All that a browser can ask for: the page, the login, and what both are drawn with. What goes
+/// wrong on the way is shown as a page.
+pub fn router(page: Page, login: Login) -> Router {
+    pages(page)
+        .layer(from_fn_with_state(login.clone(), visitor::enter))
+        .layer(from_fn_with_state(login.clone(), guard))
+        .merge(login::router(login))
+        .route("/assets/{name}", get(assets::get))
+        .layer(from_fn(failure::dressed))
+}
+
+/// The pages that need somebody who is logged in: a [`visitor::Visitor`] in the extensions of each
+/// request.
+fn pages(page: Page) -> Router {
     let router = Router::new()
         .route("/", get(landing::show))
         .route("/open", get(landing::open))
@@ -81,7 +92,7 @@ pub fn router(page: Page) -> Router {
     let router = scoped(router, "access/tokens/{item}/revoke", || {
         get(access::ask_token).post(access::revoke_token)
     });
-    router.with_state(page).route("/assets/{name}", get(assets::get)).layer(from_fn(failure::dressed))
+    router.with_state(page)
 }
 
 /// The same page for organizations and for projects.

@@ -28,7 +28,7 @@ async fn who_comes_to_a_page_is_sent_to_the_login_and_back() {
     let page = browser.get(sent.location()).await;
     assert_eq!(page.status, 200);
     assert!(page.body.contains("Log in with 127.0.0.1"), "{}", page.body);
-    let (_, start) = page.body.split_once("href=\"").unwrap();
+    let (_, start) = page.body.split_once("main\" href=\"").unwrap();
     let start = start.split('"').next().unwrap().replace("&#38;", "&");
     let sent = browser.get(&start).await;
     let back = service.at_provider(sent.location()).await;

@@ -206,7 +206,7 @@ async fn what_the_provider_says_is_shown_as_text_and_only_to_whom_it_concerns() 
     let back = changed(&back, "error_description", Some("<script>alert(1)</script>\"'"));
     let page = browser.get(&back).await;
     refused(&page, "access_denied (&#60;script&#62;alert(1)");
-    assert!(!page.body.contains("<script"));
+    assert!(!page.body.contains("<script>"));
     // A link that somebody sends shows no text of theirs.
     let page = service.browser().get(&back).await;
     refused(&page, NOT_BEGUN);

@@ -45,17 +45,17 @@ static ASSETS: LazyLock<[Asset; 3]> = LazyLock::new(|| {
 });
 
 /// Where the style sheet is.
-pub(super) fn style() -> String {
+pub(in crate::server) fn style() -> String {
     format!("/assets/{}", ASSETS[0].name)
 }
 
 /// Where the script is.
-pub(super) fn script() -> String {
+pub(in crate::server) fn script() -> String {
     format!("/assets/{}", ASSETS[1].name)
 }
 
 /// Where the icon is.
-pub(super) fn logo() -> String {
+pub(in crate::server) fn logo() -> String {
     format!("/assets/{}", ASSETS[2].name)
 }
 

@@ -20,7 +20,7 @@ use crate::server::problem::{self, Problem};
 
 /// Why there is no other page.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub(super) struct Failure {
     status: StatusCode,
     kind: Cow<'static, str>,
     detail: Cow<'static, str>,

@@ -6,7 +6,7 @@ use axum::response::{Html, IntoResponse, Response};
 
 use super::failure::Failure;
 use super::visitor::Visitor;
-use super::{assets, links};
+use super::links;
 use crate::access::Scope;
 
 /// What the layout needs to know.
@@ -55,18 +55,6 @@ impl Chrome {
     /// The token for forms; empty where nobody is logged in.
     pub(super) fn csrf(&self) -> &str {
         self.person.as_ref().map_or("", |person| &person.csrf)
-    }
-
-    pub(super) fn style(&self) -> String {
-        assets::style()
-    }
-
-    pub(super) fn script(&self) -> String {
-        assets::script()
-    }
-
-    pub(super) fn logo(&self) -> String {
-        assets::logo()
     }
 }
 

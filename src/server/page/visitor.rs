@@ -1,20 +1,23 @@
 //! Who asks for a page.
 
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, Request, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 
 use super::failure::Failure;
 use crate::access::Actor;
+use crate::server::login::{Login, Person};
 
-/// A person who is logged in. Whoever lets requests through to the page's routes puts it into
-/// their extensions, and has checked the token of a form by then.
+/// A person who is logged in. [`enter`] puts it into the extensions of a request, and has seen to
+/// it that a form is from the person's own session.
 #[derive(Clone, Debug)]
-pub struct Visitor {
+pub(super) struct Visitor {
     /// Who it is, and what they may do.
-    pub actor: Actor,
+    pub(super) actor: Actor,
     /// The token that this session's forms carry, in a field called `csrf`.
-    pub csrf: String,
+    pub(super) csrf: String,
 }
 
 impl<S: Sync> FromRequestParts<S> for Visitor {
@@ -22,11 +25,19 @@ impl<S: Sync> FromRequestParts<S> for Visitor {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
         parts.extensions.get().cloned().ok_or_else(|| {
-            Failure::new(
-                StatusCode::UNAUTHORIZED,
-                "not_logged_in",
-                "Log in, and try again. Nothing was saved.",
-            )
+            Failure::new(StatusCode::UNAUTHORIZED, "not_logged_in", "Log in, and try again.")
         })
+    }
+}
+
+/// Lets those in who are logged in; sends the others to the login.
+pub(super) async fn enter(State(login): State<Login>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    match Person::from_request_parts(&mut parts, &login).await {
+        Ok(Person { actor, csrf }) => {
+            parts.extensions.insert(Visitor { actor, csrf });
+            next.run(Request::from_parts(parts, body)).await
+        }
+        Err(nobody) => nobody.into_response(),
     }
 }

@@ -13,7 +13,8 @@ use crate::access::{Access, Actor, Grant, Via};
 use crate::membership::{Membership, NonMember};
 use crate::secret::Id;
 use crate::server::administration::{Administration, Organization, Policy, Project};
-use crate::server::page::{Page, Visitor, router};
+use crate::server::page::visitor::Visitor;
+use crate::server::page::{Page, pages};
 use crate::store::pool::Pool;
 use crate::store::{Keyring, Store};
 
@@ -114,7 +115,7 @@ impl Ground {
     }
 
     pub(super) fn router(&self) -> Router {
-        router(self.page.clone()).layer(Extension(self.visitor.clone()))
+        pages(self.page.clone()).layer(Extension(self.visitor.clone()))
     }
 
     async fn send(&self, router: Router, request: Request<Body>) -> Answer {
@@ -137,7 +138,7 @@ impl Ground {
 
     pub(super) async fn nobody(&self, method: Method, path: &str) -> Answer {
         let request = Request::builder().method(method).uri(path).body(Body::empty()).unwrap();
-        self.send(router(self.page.clone()), request).await
+        self.send(pages(self.page.clone()), request).await
     }
 
     pub(super) async fn post_raw(&self, path: &str, body: Vec<u8>) -> Answer {
