@@ -22,7 +22,7 @@ use crate::server::administration::{PageRequest, Refusal};
 
 pub(super) use self::token::{ask_token, issue, issue_operator, revoke_token};
 pub(super) use self::view::{
-    GrantRow, Lists, OperatorsView, RevokeView, ScopeView, TokenRow, Typing, Words,
+    Lists, OperatorsView, RevokeView, ScopeView, Typing, Words,
 };
 
 /// What one gives in a scope.

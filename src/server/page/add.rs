@@ -20,7 +20,6 @@ use super::typed::Typed;
 use super::visitor::Visitor;
 use crate::secret::Kind;
 
-pub(super) use self::view::{Assigned, FormView, Service, SeveralView};
 
 /// `GET /…/secrets/new`: which kind. With `?kind=…`: its form, empty.
 pub(super) async fn show(

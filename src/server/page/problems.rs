@@ -35,7 +35,6 @@ impl Problems {
     pub(super) fn of_refusal(refusal: &Refusal, field: impl Fn(&str) -> &'static str) -> Self {
         let text = match refusal {
             Refusal::Invalid { why, .. } => why.clone(),
-            Refusal::InvalidId { why, .. } => why.to_string(),
             other => other.to_string(),
         };
         Self::one(refusal.field().map_or("", field), &text)

@@ -42,7 +42,7 @@ impl View {
             level: words::level(&record.owner),
             created: When::of(&record.created_at),
             by: record.created_by.clone(),
-            instead: !removed.instead.is_empty(),
+            instead: removed.instead.is_some(),
             sentence: sentence(&removed.sentence),
             action: format!("{}/remove", links::secret(&Scope::from(&record.owner), &record.id)),
             place,

@@ -120,6 +120,8 @@ pub(super) struct SecretForm {
     pub(super) previewed: bool,
     /// Whether those that are there already are to be replaced.
     pub(super) replace: bool,
+    /// How many lines of comments the simple editor had no place for.
+    pub(super) lost_comments: usize,
     /// The extra field to go on with.
     focus: Option<usize>,
 }
@@ -168,6 +170,7 @@ impl SecretForm {
             seen: sent.take_all("seen").iter().map(|typed| typed.text().to_owned()).collect(),
             previewed,
             replace,
+            lost_comments: 0,
             focus: None,
         };
         (form, press)
@@ -197,8 +200,9 @@ impl SecretForm {
             Press::Switch(Editor::Simple) if self.editor == Editor::Advanced => {
                 if self.text.text().trim().is_empty() {
                     self.editor = Editor::Simple;
-                } else if let Some(fields) = submission::fields_of(&self.text.value()) {
-                    self.fill(fields);
+                } else if let Some(switched) = submission::fields_of(&self.text.value()) {
+                    self.fill(switched.fields);
+                    self.lost_comments = switched.comments;
                 }
             }
             Press::Switch(_) => {}

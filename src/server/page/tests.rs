@@ -4,4 +4,3 @@ mod adding;
 mod ground;
 mod looking;
 
-mod look;

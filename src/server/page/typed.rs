@@ -10,6 +10,7 @@ use std::fmt;
 use zeroize::Zeroizing;
 
 use crate::secret::Value;
+use crate::server::submission;
 
 /// Text from a form, as it was typed.
 #[derive(Default)]
@@ -40,15 +41,7 @@ impl Typed {
     /// With the line breaks of the text, not those of the form: browsers send each as CRLF
     /// (HTML, "Constructing the entry list").
     pub(super) fn lines(&self) -> Self {
-        let mut text = Zeroizing::new(String::with_capacity(self.0.len()));
-        let mut rest = self.0.as_str();
-        while let Some(at) = rest.find("\r\n") {
-            text.push_str(&rest[..at]);
-            text.push('\n');
-            rest = &rest[at + 2..];
-        }
-        text.push_str(rest);
-        Self(text)
+        Self::of(&submission::typed(&self.value()))
     }
 
     /// As a value to be sealed.

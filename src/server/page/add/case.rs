@@ -227,8 +227,14 @@ impl<'a> Case<'a> {
                 (heading.to_owned(), action, "Save the secret", "Add a secret")
             }
         };
+        let mut chrome = Chrome::new(heading.clone(), self.visitor).wrong(!problems.is_empty());
+        if form.lost_comments > 0 {
+            let lost = form.lost_comments;
+            chrome.done =
+                Some(format!("Lines of comments left out, for which fields have no place: {lost}."));
+        }
         let view = FormView {
-            chrome: Chrome::new(heading.clone(), self.visitor).wrong(!problems.is_empty()),
+            chrome,
             place: place.step(step),
             heading,
             fixed: self.fixed.as_ref().map(|record| words::level(&record.owner)),
