@@ -56,6 +56,7 @@ const CONFINED: &[(&str, &[&str])] = &[
             "pipeline/resolve.rs",
             "redact/",
             "cli/secret/",
+            "cli/serve.rs",
             "dotenv.rs",
             "http/form.rs",
             "server/login/oidc/exchange.rs",

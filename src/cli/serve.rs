@@ -1,12 +1,14 @@
 //! `serve`: the secrets service.
 
+use std::io::{self, Write};
+
 use clap::{Args, ValueEnum};
 
 use super::args::Global;
 use super::output;
 use super::secret::store_for_service;
 use crate::error::Error;
-use crate::server::listen::Address;
+use crate::secret::{Value, ValueBuf};
 use crate::server::service::Service;
 use crate::settings::service::ServiceRole;
 use crate::settings::{Overrides, Settings};
@@ -65,14 +67,22 @@ pub fn serve(settings: &Settings) -> Result<u8, Error> {
         .map_err(|error| Error::Setup(format!("async runtime: {error}")))?;
     runtime.block_on(async {
         let service = Service::start(settings).await?;
-        let address = match service.address() {
-            Address::Tcp(address) if service.is_encrypted() => format!("https://{address}"),
-            Address::Tcp(address) => format!("http://{address}"),
-            other => other.to_string(),
-        };
-        output::note(&format!("listening at {address}"));
+        output::note(&format!("listening at {}", service.origin()));
+        if let Some(link) = service.one_time_link().await? {
+            show(&link);
+        }
         service.run().await;
         Ok::<_, Error>(())
     })?;
     Ok(0)
+}
+
+/// Shows the link to whoever started the service; never by the log, which others read.
+fn show(link: &Value) {
+    let mut text = ValueBuf::new();
+    text.push(b"log in with this link, once, within 15 minutes:\n  ");
+    text.push(link.expose());
+    text.push(b"\n");
+    // Who can't be told has no use for it.
+    io::stderr().write_all(text.as_slice()).unwrap_or_default();
 }

@@ -15,10 +15,10 @@ mod registration;
 mod secrets;
 mod work;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use crate::membership::Membership;
-use crate::store::PublicKey;
+use crate::server::recipient::Recipient;
 use crate::store::pool::Pool;
 
 pub use self::answers::*;
@@ -40,29 +40,19 @@ pub struct Policy {
 #[derive(Clone, Debug)]
 pub struct Administration {
     pool: Pool,
-    key: Arc<RwLock<PublicKey>>,
+    recipient: Arc<Recipient>,
     policy: Policy,
 }
 
 impl Administration {
-    /// Administration of a store that is sealed to `key`.
-    pub fn new(pool: Pool, key: PublicKey, policy: Policy) -> Self {
-        Self { pool, key: Arc::new(RwLock::new(key)), policy }
+    /// Administration of a store that is sealed to a recipient's key.
+    pub fn new(pool: Pool, recipient: impl Into<Recipient>, policy: Policy) -> Self {
+        Self { pool, recipient: Arc::new(recipient.into()), policy }
     }
 
     /// What the operator decided.
     pub fn policy(&self) -> &Policy {
         &self.policy
-    }
-
-    /// Seals to another key from now on, as after a rotation. Until then adding is refused with
-    /// `key_of_another_store`.
-    pub fn set_key(&self, key: PublicKey) {
-        *self.key.write().unwrap_or_else(PoisonError::into_inner) = key;
-    }
-
-    fn key(&self) -> PublicKey {
-        self.key.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -13,6 +13,7 @@ pub mod login;
 pub mod metrics;
 pub mod page;
 pub mod problem;
+pub mod recipient;
 pub mod resolve;
 pub mod service;
 pub mod submission;

@@ -38,7 +38,6 @@ use super::administration::Administration;
 use super::login::{self, Login, guard};
 use crate::membership::Membership;
 
-
 /// What the page stands on.
 #[derive(Clone, Debug)]
 pub struct Page {

@@ -9,14 +9,19 @@ use std::time::Duration;
 use axum::Router;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::administration::{self, Administration};
 use super::limits::{Limits, Rates, rate::Rate};
 use super::listen::{Address, ListenError, Listener, Options, Proxies, Proxy, serve};
+use super::login::{Clock, Fault, Login};
 use super::metrics::{self, Metrics, Readiness};
+use super::page::{self, Page};
+use super::recipient::Recipient;
 use super::resolve::{self, KeyFile, Resolver};
 use super::tls::{Clients, Files, Tls, TlsError};
 use crate::error::Error;
 use crate::job_token::{Policy, Source, Verifier};
 use crate::membership::{Membership, NonMember};
+use crate::secret::Value;
 use crate::settings::Settings;
 use crate::settings::service::{self, ServiceMembership};
 use crate::store::pool::Pool;
@@ -42,6 +47,7 @@ pub struct Service {
     options: Options,
     pool: Pool,
     orders: Orders,
+    login: Option<Login>,
 }
 
 /// What others tell the process to do.
@@ -97,6 +103,20 @@ impl Service {
             });
             router = router.merge(resolve::router(resolver));
         }
+        let administration = match asked.role.is_admin() {
+            true => Some(administration(settings, pool.clone())?),
+            false => None,
+        };
+        let login = administration.clone().map(|it| login(settings, pool.clone(), it));
+        let login = login.transpose()?;
+        if let (Some(administration), Some(login)) = (administration, &login) {
+            let tls = match &asked.public_url {
+                Some(origin) => origin.is_https(),
+                None => asked.tls.is_some(),
+            };
+            let page = Page { administration, tls };
+            router = router.merge(page::router(page, login.clone()));
+        }
         let rates = Rates::new(&limits, metrics.clone());
         let router = router.merge(metrics::router(metrics.clone(), readiness));
         let router = super::around(router, &limits, rates, metrics.clone());
@@ -108,7 +128,7 @@ impl Service {
         }
         let proxies: Proxies = asked.trusted_proxies.iter().copied().map(Proxy::Network).collect();
         let options = Options { limits, proxies, metrics };
-        Ok(Self { listener, tls, router, options, pool, orders })
+        Ok(Self { listener, tls, router, options, pool, orders, login })
     }
 
     /// Where it listens: with the port that the kernel chose.
@@ -116,18 +136,32 @@ impl Service {
         self.listener.address()
     }
 
-    /// Whether it speaks TLS.
-    pub fn is_encrypted(&self) -> bool {
-        self.tls.is_some()
+    /// Where browsers reach it, as far as it knows: `http://127.0.0.1:8470`.
+    pub fn origin(&self) -> String {
+        match self.address() {
+            Address::Tcp(address) if self.tls.is_some() => format!("https://{address}"),
+            Address::Tcp(address) => format!("http://{address}"),
+            other => other.to_string(),
+        }
+    }
+
+    /// A link that logs one person in, once, if the settings offer one. It is for the terminal, and
+    /// for no log.
+    pub async fn one_time_link(&self) -> Result<Option<Value>, Error> {
+        match &self.login {
+            Some(login) => Ok(login.one_time_link(&self.origin()).await?),
+            None => Ok(None),
+        }
     }
 
     /// Serves until SIGTERM or SIGINT; then running requests have the grace period to end.
     pub async fn run(self) {
-        let Self { listener, tls, router, options, pool, orders } = self;
+        let Self { listener, tls, router, options, pool, orders, login } = self;
         let served = serve(listener, router, options, orders.end(tls)).await;
         if served.cut_off > 0 {
             tracing::warn!(connections = served.cut_off, "cut off at the grace period's end");
         }
+        drop(login);
         pool.close().await;
     }
 }
@@ -152,6 +186,41 @@ fn resolver(settings: &Settings, pool: Pool) -> Result<Resolver, Error> {
     let verifier = Verifier::new(policy, sources)?;
     let keys = KeyFile::read(settings.store.key.clone())?;
     Ok(Resolver::new(pool, verifier, keys, membership(settings.service.membership)))
+}
+
+fn administration(settings: &Settings, pool: Pool) -> Result<Administration, Error> {
+    let asked = settings.service.membership;
+    let (ServiceMembership::Trusted { organization_user }
+    | ServiceMembership::Registered { organization_user, .. }) = asked;
+    let policy = administration::Policy {
+        membership: membership(asked),
+        organization_user,
+        oldest_libpq: settings.oldest_libpq,
+    };
+    let files = &settings.store;
+    let recipient = match &files.public_key {
+        Some(path) => Recipient::public(path.clone())?,
+        None if settings.service.role.resolves() => Recipient::private(files.key.clone())?,
+        None => {
+            return Err(Error::Usage(
+                "the role `admin` seals to a public key and reads no private one: name the public \
+                 key's file with --public-key or `store.public_key` (`qgis-secrets key public` \
+                 prints it)"
+                    .into(),
+            ));
+        }
+    };
+    Ok(Administration::new(pool, recipient, policy))
+}
+
+fn login(settings: &Settings, pool: Pool, by: Administration) -> Result<Login, Error> {
+    Ok(Login::new(settings.service.clone(), pool, by, Clock::system())?)
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        Self::Listener { kind: "login_unusable", text: fault.to_string() }
+    }
 }
 
 fn membership(asked: ServiceMembership) -> Membership {

@@ -24,7 +24,7 @@ pub use grants::{Claim, GrantRule, GrantedRole};
 pub(super) use raw::RawService;
 
 /// The section `[service]`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Service {
     /// Where it listens.
     pub listen: Listen,
@@ -140,7 +140,7 @@ impl ServiceRole {
 }
 
 /// Files of the listener's TLS. All are PEM.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ServiceTls {
     /// The certificate, then those that lead to its authority.
     pub certificate: PathBuf,
@@ -151,7 +151,7 @@ pub struct ServiceTls {
 }
 
 /// Mutual TLS.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ClientCertificates {
     /// The authorities.
     pub ca: PathBuf,
@@ -220,7 +220,7 @@ pub enum NonMember {
 }
 
 /// Which job tokens count.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct JobTokens {
     /// The only issuer; `None`: whoever has one of the keys.
     pub issuer: Option<String>,
@@ -237,7 +237,7 @@ pub struct JobTokens {
 }
 
 /// An OpenID Connect provider, and what its people may do.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Oidc {
     /// The provider; its discovery document must say exactly this.
     pub issuer: HttpUrl,

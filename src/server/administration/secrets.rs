@@ -1,6 +1,7 @@
 //! Listing, adding and removing secrets.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -91,7 +92,7 @@ impl Administration {
         key: Option<IdempotencyKey>,
     ) -> Result<Vec<Record>, Refusal> {
         self.check(&additions)?;
-        let public = self.key();
+        let recipient = Arc::clone(&self.recipient);
         let facts = facts(&additions, replace);
         let created_by = actor.label();
         let mut attempt = Entry::allowed(&actor.subject, "secret.add");
@@ -141,6 +142,7 @@ impl Administration {
                     new.iter().any(|new| new.name == old.name && new.owner == old.owner)
                 });
             }
+            let public = recipient.key(&secrets::recipient(work.database)?)?;
             let added = secrets::add(work.database, &new, &public, replace)?;
             if let Some(key) = &key {
                 let subject = &work.actor.subject;

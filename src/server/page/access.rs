@@ -21,9 +21,7 @@ use crate::access::{Grant, Scope};
 use crate::server::administration::{PageRequest, Refusal};
 
 pub(super) use self::token::{ask_token, issue, issue_operator, revoke_token};
-pub(super) use self::view::{
-    Lists, OperatorsView, RevokeView, ScopeView, Typing, Words,
-};
+pub(super) use self::view::{Lists, OperatorsView, RevokeView, ScopeView, Typing, Words};
 
 /// What one gives in a scope.
 fn grant_of(scope: Option<&Scope>) -> Grant {
@@ -59,8 +57,7 @@ async fn lists(
         }
         Some(scope) => {
             let place = Place::new(scope, page.registered(), Tab::Access);
-            let mut chrome =
-                Chrome::new(format!("Access to {}", place.id), visitor).wrong(wrong);
+            let mut chrome = Chrome::new(format!("Access to {}", place.id), visitor).wrong(wrong);
             chrome.done = done;
             layout::show(&ScopeView { chrome, place, link, words, lists, typing, problems })
         }
@@ -202,7 +199,9 @@ pub(super) async fn revoke_grant(
     page.administration.revoke_grant(&visitor.actor, &here.item).await?;
     let to = match here.scope.as_ref() {
         // Who gave up their own access can't see the tab any more.
-        Some(scope) if may_see(&page, &visitor, scope).await => format!("{}/access", base(Some(scope))),
+        Some(scope) if may_see(&page, &visitor, scope).await => {
+            format!("{}/access", base(Some(scope)))
+        }
         Some(_) => "/".to_owned(),
         None => "/access".to_owned(),
     };

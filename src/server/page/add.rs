@@ -20,7 +20,6 @@ use super::typed::Typed;
 use super::visitor::Visitor;
 use crate::secret::Kind;
 
-
 /// `GET /…/secrets/new`: which kind. With `?kind=…`: its form, empty.
 pub(super) async fn show(
     State(page): State<Page>,

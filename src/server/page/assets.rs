@@ -33,7 +33,12 @@ impl Asset {
 
 static ASSETS: LazyLock<[Asset; 3]> = LazyLock::new(|| {
     [
-        Asset::new("page", "css", "text/css; charset=utf-8", include_str!("assets/page.css").into()),
+        Asset::new(
+            "page",
+            "css",
+            "text/css; charset=utf-8",
+            include_str!("assets/page.css").into(),
+        ),
         Asset::new(
             "page",
             "js",

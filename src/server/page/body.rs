@@ -46,7 +46,8 @@ impl Fields {
 
     /// All that was typed under a name.
     pub(super) fn take_all(&mut self, name: &str) -> Vec<Typed> {
-        let (taken, rest) = std::mem::take(&mut self.0).into_iter().partition(|(key, _)| key == name);
+        let (taken, rest) =
+            std::mem::take(&mut self.0).into_iter().partition(|(key, _)| key == name);
         self.0 = rest;
         let taken: Vec<(String, Typed)> = taken;
         taken.into_iter().map(|(_, typed)| typed).collect()

@@ -112,8 +112,9 @@ impl IntoResponse for Failure {
                 let headers = [(CACHE_CONTROL, "no-store")];
                 (self.status, headers, Html(text)).into_response()
             }
-            Err(_) => Problem::new(self.status, "internal", "the page could not be made")
-                .into_response(),
+            Err(_) => {
+                Problem::new(self.status, "internal", "the page could not be made").into_response()
+            }
         }
     }
 }

@@ -50,7 +50,9 @@ impl Done {
         match self {
             Self::Added => "The secret was added. Jobs that start from now on get it.",
             Self::AddedSeveral => "The secrets were added. Jobs that start from now on get them.",
-            Self::Replaced => "The secret was replaced. Jobs that start from now on get the new value.",
+            Self::Replaced => {
+                "The secret was replaced. Jobs that start from now on get the new value."
+            }
             Self::Removed => "The secret was removed.",
             Self::Granted => "Access was given.",
             Self::GrantRevoked => "The access was taken away.",

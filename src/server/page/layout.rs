@@ -5,8 +5,8 @@ use axum::http::header::CACHE_CONTROL;
 use axum::response::{Html, IntoResponse, Response};
 
 use super::failure::Failure;
-use super::visitor::Visitor;
 use super::links;
+use super::visitor::Visitor;
 use crate::access::Scope;
 
 /// What the layout needs to know.

@@ -6,8 +6,7 @@ use crate::access::Scope;
 use crate::secret::SecretId;
 
 /// The characters that RFC 3986 calls unreserved stay as they are.
-const SEGMENT: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Text as a segment of a path, or as a value in a query.
 pub(super) fn encoded(text: &str) -> String {

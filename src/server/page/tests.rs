@@ -3,4 +3,3 @@
 mod adding;
 mod ground;
 mod looking;
-

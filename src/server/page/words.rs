@@ -121,12 +121,10 @@ mod tests {
             let pieces = pieces(text).into_iter().map(|piece| (piece.text, piece.code));
             pieces.collect::<Vec<_>>()
         };
-        assert_eq!(of("give `host` or `dbname`"), [
-            ("give ", false),
-            ("host", true),
-            (" or ", false),
-            ("dbname", true)
-        ]);
+        assert_eq!(
+            of("give `host` or `dbname`"),
+            [("give ", false), ("host", true), (" or ", false), ("dbname", true)]
+        );
         assert_eq!(of("a ` alone"), [("a ` alone", false)]);
         assert_eq!(of("`a` ` b"), [("a", true), (" ` b", false)]);
         assert_eq!(of(""), []);

@@ -93,7 +93,8 @@ impl<'a> Case<'a> {
             self.settle(&mut form);
             let mut problems = Problems::default();
             if press == Press::Switch(Editor::Simple) && !form.is_simple() {
-                let several = || Problems::one("text", "the simple editor holds exactly one service");
+                let several =
+                    || Problems::one("text", "the simple editor holds exactly one service");
                 let owner = self.scope.owner(None);
                 problems = form.check(&owner, oldest).err().unwrap_or_else(several);
             }
@@ -123,9 +124,7 @@ impl<'a> Case<'a> {
             (None, "") => Ok(self.scope.owner(None)),
             (None, user) => match user.parse() {
                 Ok(user) => Ok(self.scope.owner(Some(user))),
-                Err(invalid) => {
-                    Err(Problems::one("assigned", &InvalidId::to_string(&invalid)))
-                }
+                Err(invalid) => Err(Problems::one("assigned", &InvalidId::to_string(&invalid))),
             },
         }
     }
@@ -177,7 +176,10 @@ impl<'a> Case<'a> {
         let services: Vec<Service> = accepted
             .additions
             .iter()
-            .map(|new| Service { name: new.name.key.clone(), exists: there.contains(&new.name.key) })
+            .map(|new| Service {
+                name: new.name.key.clone(),
+                exists: there.contains(&new.name.key),
+            })
             .collect();
         let (mut problems, mut status) = (Problems::default(), StatusCode::OK);
         if form.previewed {
@@ -230,8 +232,9 @@ impl<'a> Case<'a> {
         let mut chrome = Chrome::new(heading.clone(), self.visitor).wrong(!problems.is_empty());
         if form.lost_comments > 0 {
             let lost = form.lost_comments;
-            chrome.done =
-                Some(format!("Lines of comments left out, for which fields have no place: {lost}."));
+            chrome.done = Some(format!(
+                "Lines of comments left out, for which fields have no place: {lost}."
+            ));
         }
         let view = FormView {
             chrome,

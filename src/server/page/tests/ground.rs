@@ -31,8 +31,7 @@ pub(super) fn id(text: &str) -> Id {
 pub(super) fn person(subject: &str, name: &str, claimed: Vec<Grant>) -> Visitor {
     let grants = claimed.clone();
     let (subject, name) = (subject.to_owned(), name.to_owned());
-    let actor =
-        Actor { subject, name, claimed, grants, access: Access::Manage, via: Via::Session };
+    let actor = Actor { subject, name, claimed, grants, access: Access::Manage, via: Via::Session };
     Visitor { actor, csrf: "csrf-of-this-session".to_owned() }
 }
 
@@ -127,8 +126,10 @@ impl Ground {
     }
 
     pub(super) async fn get_with(&self, path: &str, cookie: &str) -> Answer {
-        let request =
-            Request::get(path).header(ACCEPT, "text/html").header(COOKIE, cookie).body(Body::empty());
+        let request = Request::get(path)
+            .header(ACCEPT, "text/html")
+            .header(COOKIE, cookie)
+            .body(Body::empty());
         self.send(self.router(), request.unwrap()).await
     }
 
@@ -151,8 +152,10 @@ impl Ground {
 
     pub(super) async fn post(&self, path: &str, fields: &[(&str, &str)]) -> Answer {
         let encode = |text| utf8_percent_encode(text, NON_ALPHANUMERIC);
-        let pairs: Vec<String> =
-            fields.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
+        let pairs: Vec<String> = fields
+            .iter()
+            .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
+            .collect();
         self.post_raw(path, pairs.join("&").into_bytes()).await
     }
 
