@@ -249,9 +249,9 @@ fn store(settings: &Settings) -> Vec<Finding> {
     let path = settings.store.key.display();
     let id = keys.current().public().id().clone();
     let key = Finding::ok("key", format!("{path}: {id}, for its owner only"));
-    let store = Store::open(&settings.store.path);
+    let store = Store::from_settings(&settings.store);
     let store = match store.and_then(|mut store| store.check_keys(&keys)) {
-        Ok(_) => Finding::ok("store", settings.store.path.display().to_string()),
+        Ok(_) => Finding::ok("store", settings.store.place.to_string()),
         Err(error) => Finding::failed("store", &error.into()),
     };
     vec![key, store]

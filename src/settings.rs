@@ -15,10 +15,14 @@ use crate::task::{InvalidTemplate, RawTemplate, Template};
 
 mod backend;
 mod file;
+mod postgres;
 pub mod service;
+mod store;
 
 pub use backend::{Address, Backend, InvalidAddress, Service};
 use file::File;
+pub use postgres::{Host, Postgres, Tls};
+pub use store::{Place, Store};
 
 /// Where settings are looked for when no option says so, after the user's own.
 pub const SYSTEM_FILE: &str = "/etc/qgis-secrets/settings.toml";
@@ -57,7 +61,7 @@ pub struct Settings {
     pub file: Option<PathBuf>,
     /// Where secrets come from.
     pub backend: Backend,
-    /// The embedded store.
+    /// The store.
     pub store: Store,
     /// Where descriptors come from and what they may do.
     pub job: Job,
@@ -79,17 +83,6 @@ pub struct Settings {
     pub oldest_libpq: u16,
     /// The secrets service.
     pub service: service::Service,
-}
-
-/// The embedded store's files.
-#[derive(Debug)]
-pub struct Store {
-    /// The SQLite file.
-    pub path: PathBuf,
-    /// The private key's file.
-    pub key: PathBuf,
-    /// A public key's file: enough to add secrets where no private key is.
-    pub public_key: Option<PathBuf>,
 }
 
 /// Descriptors.
@@ -309,9 +302,7 @@ impl Settings {
             Some((path, text)) => file::parse(path, text)?,
             None => File::default(),
         };
-        let path = overrides.store.clone().or(store.path).or_else(|| places.store());
-        let path = path.ok_or(InvalidSettings::NoHome)?;
-        let key = overrides.key.clone().or(store.key).unwrap_or_else(|| default_key(&path));
+        let (store, beside) = store.check(overrides, places.store())?;
         let tasks = tasks
             .into_iter()
             .map(|(name, raw)| match Template::try_from(raw) {
@@ -387,15 +378,11 @@ impl Settings {
                 deadline: seconds("report.deadline_s", report.deadline_s)?,
                 undelivered: report
                     .undelivered
-                    .unwrap_or_else(|| path.with_file_name("undelivered")),
+                    .unwrap_or_else(|| beside.with_file_name("undelivered")),
                 termination_log: report.termination_log,
             },
             audit: Audit { file: audit.file },
-            store: Store {
-                path,
-                key,
-                public_key: overrides.public_key.clone().or(store.public_key),
-            },
+            store,
             oldest_libpq: pg_service.oldest_libpq,
             service: service.under(overrides).check()?,
         })
@@ -424,13 +411,6 @@ impl Places {
     fn store(&self) -> Option<PathBuf> {
         self.data.as_ref().map(|directory| directory.join("qgis-secrets/store.db"))
     }
-}
-
-/// `store.key` for `store.db`: a key of each store's own, for a rotation of one would take another's
-/// away.
-fn default_key(store: &Path) -> PathBuf {
-    let key = store.with_extension("key");
-    if key == store { store.with_extension("key.key") } else { key }
 }
 
 fn seconds(setting: &'static str, seconds: f64) -> Result<Duration, InvalidSettings> {

@@ -1,29 +1,27 @@
-//! The store in a file, for one machine and for debugging.
+//! The store itself: in a file, for one machine and for debugging, or in a database.
 //!
 //! Invariant: nothing is opened before it is needed; listing candidates never reads the key.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 
 use super::{Backend, BackendError, Revealed};
 use crate::job::Job;
 use crate::precedence::{Candidate, Winner};
 use crate::secret::Value;
-use crate::store::database::Place;
+use crate::settings;
 use crate::store::{Keyring, Record, Store, StoreError};
 
 /// The embedded backend.
 #[derive(Debug)]
 pub struct Embedded {
-    store: PathBuf,
-    key: PathBuf,
+    store: settings::Store,
     open: Option<(Store, Vec<Record>)>,
 }
 
 impl Embedded {
-    /// A backend on the store and the private key at these paths.
-    pub fn new(store: PathBuf, key: PathBuf) -> Self {
-        Self { store, key, open: None }
+    /// A backend on this store and its private key.
+    pub fn new(store: &settings::Store) -> Self {
+        Self { store: store.clone(), open: None }
     }
 }
 
@@ -33,7 +31,7 @@ impl Backend for Embedded {
     }
 
     async fn candidates(&mut self, job: &Job) -> Result<Vec<Candidate>, BackendError> {
-        let mut store = Store::open(&self.store)?;
+        let mut store = Store::from_settings(&self.store)?;
         let records = store.candidates(&job.identity.owners())?;
         let candidates = records.iter().map(Candidate::from).collect();
         self.open = Some((store, records));
@@ -43,11 +41,11 @@ impl Backend for Embedded {
     async fn reveal(&mut self, winners: &[Winner]) -> Result<Vec<Revealed>, BackendError> {
         // Taken, so that it is closed before the job starts: an open one is a lock.
         let (store, records) =
-            self.open.take().ok_or_else(|| StoreError::Missing(Place::File(self.store.clone())))?;
+            self.open.take().ok_or_else(|| StoreError::Missing((&self.store.place).into()))?;
         if winners.is_empty() {
             return Ok(Vec::new());
         }
-        let keys = Keyring::read(&self.key)?;
+        let keys = Keyring::read(&self.store.key)?;
         let by_id: HashMap<_, _> = records.iter().map(|record| (&record.id, record)).collect();
         let winning = winners
             .iter()

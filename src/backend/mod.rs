@@ -84,7 +84,7 @@ impl AnyBackend {
         match &settings.backend {
             settings::Backend::Embedded => {
                 let store = &settings.store;
-                Self::Embedded(Embedded::new(store.path.clone(), store.key.clone()))
+                Self::Embedded(Embedded::new(store))
             }
             settings::Backend::Service(service) => {
                 Self::Service(Box::new(Service::new(service, token)))

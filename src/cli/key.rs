@@ -3,7 +3,7 @@
 use clap::Subcommand;
 
 use super::output;
-use super::secret::{note_key, open_or_create};
+use super::secret::{is_there, note_key, open_or_create};
 use crate::error::Error;
 use crate::settings::Settings;
 use crate::store::keys::DirectoryLock;
@@ -41,13 +41,13 @@ pub fn run(settings: &Settings, command: KeyCommand) -> Result<u8, Error> {
 
 fn new(settings: &Settings) -> Result<u8, Error> {
     let keys = Keyring::generate();
-    if settings.store.path.exists() {
-        let id = Store::open(&settings.store.path)?.recipient()?;
+    if is_there(settings)? {
+        let id = Store::from_settings(&settings.store)?.recipient()?;
         return Err(Error::Input(format!(
             "the store {} is there and sealed to the key {id}, and a new key would not open it. To \
              change its key, run: qgis-secrets key rotate. If the key is lost, so is the store: \
              move it away first",
-            settings.store.path.display()
+            settings.store.place
         )));
     }
     let keys = match keys.create(&settings.store.key) {
@@ -70,7 +70,7 @@ fn rotate(settings: &Settings) -> Result<u8, Error> {
     let path = &settings.store.key;
     let lock = DirectoryLock::try_for_rotation(path)?;
     let mut keys = Keyring::read(path)?;
-    let mut store = Store::open(&settings.store.path)?;
+    let mut store = Store::from_settings(&settings.store)?;
     store.check_keys(&keys)?;
     if keys.older().is_empty() {
         keys.advance();

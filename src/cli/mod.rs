@@ -14,6 +14,7 @@ pub mod run;
 pub mod secret;
 #[cfg(feature = "service")]
 pub mod serve;
+pub mod store;
 pub mod sweep;
 pub mod token;
 
@@ -72,6 +73,9 @@ enum Command {
     /// Make, show and rotate the store's key
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Show what the store holds, or move it to another database
+    #[command(subcommand)]
+    Store(store::StoreCommand),
     /// Issue and inspect job tokens, and make the keys that sign them
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -138,6 +142,7 @@ fn dispatch(Cli { global, command }: Cli, mut credentials: Vec<Credential>) -> R
         Command::Secret(command) => secret::run(&plain()?, command),
         Command::Report(command) => report::run(&plain()?, &command),
         Command::Key(command) => key::run(&plain()?, command),
+        Command::Store(command) => store::run(&plain()?, command),
         Command::Token(command) => token::run(&plain()?, command),
         Command::Completions(args) => complete::completions(&args),
         Command::Man(args) => complete::man(&args),

@@ -16,7 +16,7 @@ use crate::containment::{
 use crate::error::Error;
 use crate::job::Job;
 use crate::report::Containment;
-use crate::settings::Settings;
+use crate::settings::{Place, Settings};
 use crate::supervise::StartError;
 use crate::sys::privileges::Ids;
 use crate::sys::spawn::Confinement;
@@ -134,10 +134,13 @@ pub fn judge(
 /// What a job must not read.
 pub(super) fn protected(settings: &Settings) -> Vec<Protected> {
     let file = |what, file: &Path, credential| Protected { what, file: file.into(), credential };
-    let mut protected = vec![
-        file("the key", &settings.store.key, true),
-        file("the store", &settings.store.path, true),
-    ];
+    let mut protected = vec![file("the key", &settings.store.key, true)];
+    match &settings.store.place {
+        Place::File(path) => protected.push(file("the store", path, true)),
+        Place::Postgres(postgres) => protected.extend(
+            postgres.password_file.iter().map(|path| file("the store's password", path, true)),
+        ),
+    }
     let tokens = [&settings.job.token_file, &settings.report.token_file];
     protected.extend(tokens.into_iter().flatten().map(|path| file("the token", path, true)));
     if let Some(service) = settings.backend.service() {

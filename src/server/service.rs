@@ -91,7 +91,7 @@ impl Service {
         let limits = limits(&asked.limits);
         let metrics = Metrics::default();
         let readers = std::thread::available_parallelism().map_or(2, usize::from);
-        let pool = Pool::sqlite(&settings.store.path, readers)?;
+        let pool = Pool::open(&settings.store.place, readers)?;
         let mut readiness = Readiness::default();
         let mut router = Router::new();
         if asked.role.resolves() {

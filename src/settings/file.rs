@@ -36,6 +36,10 @@ pub(super) struct Store {
     pub(super) path: Option<PathBuf>,
     pub(super) key: Option<PathBuf>,
     pub(super) public_key: Option<PathBuf>,
+    pub(super) postgres: Option<String>,
+    pub(super) postgres_password_file: Option<PathBuf>,
+    pub(super) postgres_ca_file: Option<PathBuf>,
+    pub(super) postgres_schema: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -23,7 +23,20 @@ fn uncommented() -> String {
 #[test]
 fn the_sample_parses_as_it_is_and_with_every_setting_switched_on() {
     parse(SAMPLE).unwrap();
-    let settings = parse(&uncommented()).unwrap();
+    // A store is at one place.
+    let without = |words: &str| {
+        let lines = uncommented();
+        let lines =
+            lines.lines().filter(|line| !line.contains(words)).map(|line| line.to_owned() + "\n");
+        parse(&lines.collect::<String>())
+    };
+    if cfg!(feature = "service") {
+        let settings = without("qgis-secrets/store.db\"").unwrap();
+        assert!(settings.store.place.file().is_none());
+    }
+    let settings = without("postgres = ").unwrap();
+    let error = parse(&uncommented()).unwrap_err().to_string();
+    assert!(error.contains("stands beside store.path"), "{error}");
     assert!(settings.tasks.contains_key("package"));
     assert_eq!(settings.environment.pass, DEFAULT_PASS);
     assert_eq!(settings.report.deadline, Duration::from_secs(30));
@@ -53,7 +66,10 @@ fn the_sample_lists_every_setting() {
 #[test]
 fn defaults_stand_below_home() {
     let settings = parse("").unwrap();
-    assert_eq!(settings.store.path, Path::new("/home/ada/.local/share/qgis-secrets/store.db"));
+    assert_eq!(
+        settings.store.place.file().unwrap(),
+        Path::new("/home/ada/.local/share/qgis-secrets/store.db")
+    );
     assert_eq!(settings.store.key, Path::new("/home/ada/.local/share/qgis-secrets/store.key"));
     assert!(settings.job.commands);
     let nowhere = Places::new(&|_: &str| None);
@@ -71,7 +87,7 @@ fn options_beat_the_file() {
     let text = "store.path='/y/s.db'\nsupervision.exit_codes='job'";
     let places = Places::new(&|_: &str| None);
     let settings = Settings::parse(Some((Path::new("s"), text)), &overrides, &places).unwrap();
-    assert_eq!(settings.store.path, Path::new("/x/s.db"));
+    assert_eq!(settings.store.place.file().unwrap(), Path::new("/x/s.db"));
     assert_eq!(settings.store.key, Path::new("/x/s.key"));
     assert_eq!(settings.supervision.exit_codes, ExitCodes::Distinct);
 }

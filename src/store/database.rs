@@ -8,6 +8,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::schema::StoreError;
+use crate::settings;
 
 /// Which database: for people who read an error.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,6 +17,15 @@ pub enum Place {
     File(PathBuf),
     /// A PostgreSQL database: host, port and name, never a password.
     Server(String),
+}
+
+impl From<&settings::Place> for Place {
+    fn from(place: &settings::Place) -> Self {
+        match place {
+            settings::Place::File(path) => Self::File(path.clone()),
+            settings::Place::Postgres(postgres) => Self::Server(postgres.to_string()),
+        }
+    }
 }
 
 impl fmt::Display for Place {
@@ -128,6 +138,11 @@ impl Row {
         &self.place
     }
 
+    /// What a column holds.
+    pub fn column(&self, index: usize) -> Option<&Column> {
+        self.columns.get(index)
+    }
+
     /// The text in a column.
     pub fn text(&self, index: usize) -> Result<&str, StoreError> {
         match self.columns.get(index) {
@@ -210,6 +225,13 @@ pub trait Database: Send {
 
     /// Runs statements without parameters.
     fn batch(&mut self, sql: &str) -> Result<(), StoreError>;
+
+    /// The version of the tables. Outside a transaction.
+    fn version(&mut self) -> Result<i64, StoreError>;
+
+    /// Brings a store of an earlier version to this program's, in one transaction of its own; true
+    /// if it did.
+    fn upgrade(&mut self) -> Result<bool, StoreError>;
 }
 
 /// Does `work` in a transaction: all of it, or nothing.

@@ -7,12 +7,16 @@ use std::path::Path;
 
 use super::database::{Database, Mode, Place, transaction};
 use super::keys::Keyring;
+#[cfg(feature = "service")]
+use super::postgres::Postgres;
+use super::retry;
 use super::schema::{NewSecret, Record, StoreError};
 use super::seal::{KeyId, PublicKey};
 use super::secrets;
 use super::selection::Selection;
 use super::sqlite::Sqlite;
 use crate::secret::{Owner, SecretId, Value};
+use crate::settings;
 
 /// An open store.
 pub struct Store {
@@ -39,7 +43,53 @@ impl Store {
 
     /// Makes a store in a file; see [`Sqlite::create`].
     pub fn create(path: &Path, key: &PublicKey) -> Result<Self, StoreError> {
-        Ok(Self { database: Box::new(Sqlite::create(path, key)?) })
+        Ok(Self { database: Box::new(Sqlite::create(path, key.id())?) })
+    }
+
+    /// Opens the store that the settings name.
+    pub fn from_settings(settings: &settings::Store) -> Result<Self, StoreError> {
+        Ok(Self {
+            database: match &settings.place {
+                settings::Place::File(path) => Box::new(Sqlite::open(path)?),
+                #[cfg(feature = "service")]
+                settings::Place::Postgres(postgres) => Box::new(Postgres::open(postgres)?),
+                #[cfg(not(feature = "service"))]
+                place @ settings::Place::Postgres(_) => {
+                    return Err(StoreError::Fault(place.into()));
+                }
+            },
+        })
+    }
+
+    /// Makes the store that the settings name, sealed to `key`; one that is there already is opened.
+    pub fn make_from_settings(
+        settings: &settings::Store,
+        key: &PublicKey,
+    ) -> Result<Self, StoreError> {
+        Self::make(&settings.place, key.id())
+    }
+
+    /// The same by its place, and by the id of the key alone.
+    pub fn make(place: &settings::Place, key: &KeyId) -> Result<Self, StoreError> {
+        Ok(Self {
+            database: match place {
+                settings::Place::File(path) => Box::new(Sqlite::create(path, key)?),
+                #[cfg(feature = "service")]
+                settings::Place::Postgres(postgres) => Box::new(Postgres::create(postgres, key)?),
+                #[cfg(not(feature = "service"))]
+                settings::Place::Postgres(_) => return Err(StoreError::Fault(place.into())),
+            },
+        })
+    }
+
+    /// The database itself.
+    pub fn into_database(self) -> Box<dyn Database> {
+        self.database
+    }
+
+    /// The version of its tables.
+    pub fn version(&mut self) -> Result<i64, StoreError> {
+        self.database.version()
     }
 
     /// Which database it is in.
@@ -129,8 +179,8 @@ impl Store {
 
     fn write<T>(
         &mut self,
-        work: impl FnOnce(&mut dyn Database) -> Result<T, StoreError>,
+        work: impl FnMut(&mut dyn Database) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        transaction(&mut *self.database, Mode::Write, work)
+        retry::write(&mut *self.database, work)
     }
 }

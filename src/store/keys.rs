@@ -239,7 +239,7 @@ impl DirectoryLock {
     }
 }
 
-fn read_private(path: &Path) -> Result<Zeroizing<String>, KeyError> {
+pub(super) fn read_private(path: &Path) -> Result<Zeroizing<String>, KeyError> {
     let io = |error| at(path, error);
     let file = File::open(path).map_err(io)?;
     let metadata = file.metadata().map_err(io)?;

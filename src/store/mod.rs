@@ -11,10 +11,13 @@ mod inventory;
 pub mod keys;
 pub mod ledger;
 pub mod listing;
+pub mod migrate;
 pub mod page;
 #[cfg(feature = "service")]
 pub mod pool;
+pub mod postgres;
 pub mod registry;
+mod retry;
 mod rows;
 pub mod schema;
 pub mod seal;

@@ -5,7 +5,8 @@
 //! disturb nobody else.
 //!
 //! SQLite lets one connection write: one thread has it, and commits all that wait together. Readers
-//! have connections of their own, and a write-ahead log keeps them apart from the writer.
+//! have connections of their own, and a write-ahead log keeps them apart from the writer. PostgreSQL
+//! lets all connections do both.
 
 mod group;
 mod job;
@@ -19,9 +20,12 @@ use std::thread::{self, JoinHandle};
 use nix::sys::signal::SigSet;
 use tokio::sync::oneshot;
 
-use super::database::{Database, Mode, Place};
+use super::database::{Database, Mode, Place, transaction};
+use super::postgres::Postgres;
+use super::retry;
 use super::schema::StoreError;
 use super::sqlite::Sqlite;
+use crate::settings;
 use job::Job;
 use queue::{Queue, Rejected};
 
@@ -47,6 +51,33 @@ struct Shared {
 }
 
 impl Pool {
+    /// A pool on the store that the settings name; see [`Pool::sqlite`] and [`Pool::postgres`].
+    pub fn open(place: &settings::Place, connections: usize) -> Result<Self, StoreError> {
+        match place {
+            settings::Place::File(path) => Self::sqlite(path, connections),
+            settings::Place::Postgres(postgres) => Self::postgres(postgres, connections),
+        }
+    }
+
+    /// A pool on a PostgreSQL database, with as many connections, each for reading and writing.
+    ///
+    /// Upgrades a store of an earlier version. The first connection is made now, the others when
+    /// there is work for them.
+    pub fn postgres(settings: &settings::Postgres, connections: usize) -> Result<Self, StoreError> {
+        let mut first = Postgres::open(settings)?;
+        first.upgrade()?;
+        let place = first.place().clone();
+        let jobs = Arc::new(Queue::new(2 * WAITING));
+        let pool = Self::new(place, Arc::clone(&jobs), Arc::clone(&jobs));
+        let others = (1..connections.max(1)).map(|_| Postgres::later(settings));
+        for mut connection in std::iter::once(first).chain(others) {
+            let jobs = Arc::clone(&jobs);
+            let serve = move || while run_one(&mut connection, &jobs) {};
+            pool.keep(pool.start("store", serve)?);
+        }
+        Ok(pool)
+    }
+
     /// A pool on a SQLite file, with `readers` connections for reading and one for writing.
     ///
     /// Upgrades a store of an earlier version, and makes its journal a write-ahead log for as long
@@ -60,7 +91,8 @@ impl Pool {
             reader.only_read().map(|()| reader)
         };
         let readers = (0..readers.max(1)).map(reader).collect::<Result<Vec<_>, _>>()?;
-        let pool = Self::new(writer.place().clone(), Queue::new(WAITING), Queue::new(WAITING));
+        let queue = || Arc::new(Queue::new(WAITING));
+        let pool = Self::new(writer.place().clone(), queue(), queue());
         let reads = &pool.shared.reads;
         let reading = readers
             .into_iter()
@@ -86,8 +118,7 @@ impl Pool {
         Ok(pool)
     }
 
-    fn new(place: Place, reads: Queue<Job>, writes: Queue<Job>) -> Self {
-        let (reads, writes) = (Arc::new(reads), Arc::new(writes));
+    fn new(place: Place, reads: Arc<Queue<Job>>, writes: Arc<Queue<Job>>) -> Self {
         Self { shared: Arc::new(Shared { place, reads, writes, threads: Mutex::default() }) }
     }
 
@@ -203,10 +234,14 @@ impl fmt::Debug for Pool {
 /// Does the next job in a transaction of its own; false if there won't be another.
 fn run_one(database: &mut dyn Database, queue: &Queue<Job>) -> bool {
     let Some(Job { mode, mut work }) = queue.take(1).pop() else { return false };
-    if !work.abandoned() {
-        let done = super::database::transaction(database, mode, |database| work.run(database));
-        work.answer(done);
+    if work.abandoned() {
+        return true;
     }
+    let done = match mode {
+        Mode::Read => transaction(database, mode, |database| work.run(database)),
+        Mode::Write => retry::write(database, |database| work.run(database)),
+    };
+    work.answer(done);
     true
 }
 

@@ -1,6 +1,7 @@
 //! What a store holds, whatever database is underneath: rows, their errors, the tables.
 
 use std::error::Error;
+use std::path::PathBuf;
 
 use crate::secret::{Kind, Name, Owner, SecretId, Value};
 
@@ -22,7 +23,7 @@ pub const APPLICATION_ID: i64 = 0x5153_6563;
 ///
 /// `"user"` is `''` where there is none, for a unique index takes two NULLs for different.
 ///
-/// SQLite's words; [`super::postgres`] puts its own in their place.
+/// SQLite's words; `store::postgres` puts its own in their place.
 pub const SECRETS: &str = r#"
     CREATE TABLE recipient (
         one INTEGER PRIMARY KEY CHECK (one = 1),
@@ -149,6 +150,51 @@ pub const SERVICE: &str = r#"
     CREATE INDEX audit_by_owner ON audit (owner, id);
 "#;
 
+/// A table of the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// Its name.
+    pub name: &'static str,
+    /// Its columns, in their order.
+    pub columns: Vec<&'static str>,
+    /// The primary key: which of the columns, in its order.
+    pub key: Vec<usize>,
+}
+
+/// The tables of a store of this version, as the texts above have them: one line a column.
+pub fn tables(version: i64) -> Vec<Table> {
+    let mut tables: Vec<Table> = Vec::new();
+    let texts: &[&str] = if version < 2 { &[SECRETS] } else { &[SECRETS, SERVICE] };
+    let mut inside = false;
+    for line in texts.iter().flat_map(|text| text.lines()).map(str::trim) {
+        if let Some(name) = line.strip_prefix("CREATE TABLE ") {
+            let name = name.trim_end_matches(" (");
+            tables.push(Table { name, columns: Vec::new(), key: Vec::new() });
+            inside = true;
+            continue;
+        }
+        inside &= !line.starts_with(')');
+        let Some(table) = tables.last_mut().filter(|_| inside) else { continue };
+        if let Some(key) = line.strip_prefix("PRIMARY KEY (") {
+            let names = key.trim_end_matches([')', ',']).split(", ");
+            let at = |name: &str| table.columns.iter().position(|column| *column == unquoted(name));
+            table.key = names.filter_map(at).collect();
+        } else if let Some((name, rest)) = line.split_once(' ')
+            && ["TEXT", "INTEGER", "BLOB"].iter().any(|kind| rest.starts_with(kind))
+        {
+            if rest.contains(" PRIMARY KEY") {
+                table.key = vec![table.columns.len()];
+            }
+            table.columns.push(unquoted(name));
+        }
+    }
+    tables
+}
+
+fn unquoted(name: &str) -> &str {
+    name.trim_matches('"')
+}
+
 /// The facts of one stored secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -268,9 +314,35 @@ pub enum StoreError {
     /// Others changed the same at the same time, again and again.
     #[error("others are changing the store {0} at the same time; try again")]
     Contended(Place),
+    /// The server knows us, or what we want, not.
+    #[error(
+        "the store {0}: the server refuses us: {1}; check `store.postgres` and its password file"
+    )]
+    Login(Place, String),
+    /// A file that the connection needs.
+    #[error("the file {} ({}) {}", .1.display(), .0, .2)]
+    File(&'static str, PathBuf, String),
+    /// The role lacks rights.
+    #[error(
+        "the store {0}: the role of the database may not do this ({1}); grant it what docs/store.md \
+         lists"
+    )]
+    Forbidden(Place, String),
+    /// The connection broke in the middle of a commit.
+    #[error(
+        "the store {0}: the connection broke while a change was being committed ({1}), and whether it \
+         was is not known; look, and do it again if it wasn't"
+    )]
+    CommitUnknown(Place, String),
     /// No connection to a database server.
     #[error("the store {0} cannot be reached: {1}")]
     Unreachable(Place, String),
+    /// A place to copy to that is taken.
+    #[error("the store {0} holds something already, and a store is copied to an empty one only")]
+    NotEmpty(Place),
+    /// Other rows arrived than were read.
+    #[error("what arrived in the store {0} is not what was read; nothing of it was kept")]
+    CopyFailed(Place),
     /// As many wait for the store as may.
     #[error("too many wait for the store {0}; try again later")]
     Busy(Place),
@@ -288,4 +360,42 @@ pub enum StoreError {
 /// How kinds are written in the store.
 pub(super) fn kind(word: &str) -> Option<Kind> {
     word.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_table_and_column_is_known() {
+        let all = tables(VERSION);
+        let made = format!("{SECRETS}{SERVICE}").matches("CREATE TABLE ").count();
+        assert_eq!(all.len(), made);
+        for table in &all {
+            assert!(!table.columns.is_empty() && !table.key.is_empty(), "{table:?}");
+        }
+        assert_eq!(tables(1).len(), 3);
+        let secret = all.iter().find(|table| table.name == "secret").unwrap();
+        assert_eq!(secret.key, [0, 1, 2, 3, 4]);
+        assert_eq!(secret.columns[2..4], ["user", "kind"]);
+        // What SQLite makes of the texts.
+        let database = rusqlite::Connection::open_in_memory().unwrap();
+        database.execute_batch(SECRETS).unwrap();
+        database.execute_batch(SERVICE).unwrap();
+        for table in &all {
+            let mut statement = database
+                .prepare("SELECT name, pk FROM pragma_table_info($1) ORDER BY cid")
+                .unwrap();
+            let rows = statement.query_map([table.name], |row| Ok((row.get(0)?, row.get(1)?)));
+            let rows: Vec<(String, u16)> = rows.unwrap().map(Result::unwrap).collect();
+            let names: Vec<&str> = rows.iter().map(|(name, _)| name.as_str()).collect();
+            assert_eq!(names, table.columns, "{}", table.name);
+            let mut key: Vec<(u16, usize)> =
+                rows.iter().enumerate().map(|(at, (_, nth))| (*nth, at)).collect();
+            key.retain(|(nth, _)| *nth > 0);
+            key.sort_unstable();
+            let key: Vec<usize> = key.into_iter().map(|(_, at)| at).collect();
+            assert_eq!(key, table.key, "{}", table.name);
+        }
+    }
 }

@@ -204,7 +204,7 @@ mod tests {
     fn stored(work: impl FnOnce(&mut dyn Database) -> Result<(), StoreError>) {
         let directory = tempfile::tempdir().unwrap();
         let key = PrivateKey::generate();
-        let mut store = Sqlite::create(&directory.path().join("s.db"), key.public()).unwrap();
+        let mut store = Sqlite::create(&directory.path().join("s.db"), key.public().id()).unwrap();
         transaction(&mut store, Mode::Write, work).unwrap();
     }
 

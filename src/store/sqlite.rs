@@ -17,7 +17,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use super::database::{Column, Database, Mode, Parameter, Place, Row};
 use super::keys;
 use super::schema::{APPLICATION_ID, SECRETS, SERVICE, StoreError, VERSION};
-use super::seal::PublicKey;
+use super::seal::KeyId;
 
 /// How long to wait for another process's transaction.
 const BUSY: Duration = Duration::from_secs(5);
@@ -40,7 +40,7 @@ pub struct Sqlite {
 impl Sqlite {
     /// Opens a store. Refuses a file that others can read, a newer version, and what is no store.
     ///
-    /// One of version 1 has the same secrets; [`Sqlite::upgrade`] adds the service's tables.
+    /// One of version 1 has the same secrets; [`Database::upgrade`] adds the service's tables.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let place = || Place::File(path.into());
         let metadata = fs::metadata(path).map_err(|error| match error.kind() {
@@ -60,11 +60,11 @@ impl Sqlite {
         }
     }
 
-    /// Makes an empty store that is sealed to `key`, 0600 in a directory that is made 0700.
+    /// Makes an empty store that is sealed to the key of this id, 0600 in a directory that is made 0700.
     ///
     /// It is built under another name and then linked: two that make it at once get the same one,
     /// and one that dies meanwhile leaves none.
-    pub fn create(path: &Path, key: &PublicKey) -> Result<Self, StoreError> {
+    pub fn create(path: &Path, key: &KeyId) -> Result<Self, StoreError> {
         let io = |error| StoreError::from(keys::KeyError::Io(path.into(), error));
         let _lock = keys::DirectoryLock::wait(path, TEMPORARY)?;
         let directory = keys::private_directory(path)?;
@@ -80,7 +80,7 @@ impl Sqlite {
             new.batch(SERVICE)?;
             new.execute(
                 "INSERT INTO recipient (one, key_id) VALUES (1, $1)",
-                &[key.id().as_str().into()],
+                &[key.as_str().into()],
             )?;
             new.pragma("application_id", APPLICATION_ID)?;
             new.pragma("user_version", VERSION)?;
@@ -93,19 +93,6 @@ impl Sqlite {
         }
         keys::sync_directory(path)?;
         Self::open(path)
-    }
-
-    /// Brings a store of an earlier version to this one, in one transaction; true if it did.
-    pub fn upgrade(&mut self) -> Result<bool, StoreError> {
-        self.begin(Mode::Write)?;
-        let (_, version) = self.versions()?;
-        if version == VERSION {
-            self.rollback();
-            return Ok(false);
-        }
-        self.batch(SERVICE)?;
-        self.pragma("user_version", VERSION)?;
-        self.commit().map(|()| true)
     }
 
     /// From now on this connection refuses to write.
@@ -230,6 +217,24 @@ impl Database for Sqlite {
 
     fn batch(&mut self, sql: &str) -> Result<(), StoreError> {
         self.connection.execute_batch(sql).map_err(|error| translate(&self.place, error))
+    }
+
+    fn version(&mut self) -> Result<i64, StoreError> {
+        self.versions().map(|(_, version)| version)
+    }
+
+    fn upgrade(&mut self) -> Result<bool, StoreError> {
+        if self.version()? == VERSION {
+            return Ok(false);
+        }
+        self.begin(Mode::Write)?;
+        // Another process may have done it while this one waited.
+        let older = self.version()? < VERSION;
+        if older {
+            self.batch(SERVICE)?;
+            self.pragma("user_version", VERSION)?;
+        }
+        self.commit().map(|()| older)
     }
 }
 

@@ -38,7 +38,7 @@ impl Ground {
         let directory = tempfile::tempdir().unwrap();
         let key = PrivateKey::generate();
         let path = directory.path().join("store.db");
-        drop(Sqlite::create(&path, key.public()).unwrap());
+        drop(Sqlite::create(&path, key.public().id()).unwrap());
         let pool = Pool::sqlite(&path, 2).unwrap();
         let policy =
             Policy { membership: Membership::Trusted, organization_user: false, oldest_libpq: 13 };

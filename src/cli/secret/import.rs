@@ -148,7 +148,7 @@ fn variables(args: &ImportArgs, text: &Value, owner: &Owner) -> Result<Vec<NewSe
 
 /// The names that stand at this level already.
 fn taken(settings: &Settings, owner: &Owner) -> Result<Vec<Name>, Error> {
-    match Store::open(&settings.store.path) {
+    match Store::from_settings(&settings.store) {
         Ok(mut store) => {
             let records = store.list(&Selection::Owner(owner.clone()))?;
             Ok(records.into_iter().map(|record| record.name).collect())

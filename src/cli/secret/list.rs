@@ -45,7 +45,7 @@ struct Row<'a> {
 
 /// Lists secrets.
 pub fn list(settings: &Settings, args: &ListArgs) -> Result<u8, Error> {
-    let mut store = Store::open(&settings.store.path)?;
+    let mut store = Store::from_settings(&settings.store)?;
     let records = store.list(&selection(&args.owner)?)?;
     match args.format {
         Format::Json => {

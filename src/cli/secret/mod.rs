@@ -12,7 +12,7 @@ use crate::backend::BackendError;
 use crate::error::Error;
 use crate::pgservice::Service;
 use crate::secret::Owner;
-use crate::settings::Settings;
+use crate::settings::{Place, Settings};
 use crate::store::{
     KeyError, KeyId, Keyring, NewSecret, PublicKey, Record, Store, StoreError, keys,
 };
@@ -84,7 +84,7 @@ fn open_and_add(
 #[cfg(feature = "service")]
 pub(super) fn store_for_service(settings: &Settings) -> Result<(), Error> {
     let files = &settings.store;
-    if files.path.exists() || !settings.service.role.is_admin() {
+    if !settings.service.role.is_admin() || is_there(settings)? {
         return Ok(());
     }
     let key = match &files.public_key {
@@ -98,7 +98,7 @@ pub(super) fn store_for_service(settings: &Settings) -> Result<(), Error> {
 fn keyring(settings: &Settings) -> Result<Keyring, Error> {
     let files = &settings.store;
     match Keyring::read(&files.key) {
-        Err(KeyError::Missing(_)) if !files.path.exists() => {
+        Err(KeyError::Missing(_)) if !is_there(settings)? => {
             let keys = Keyring::generate();
             match keys.create(&files.key) {
                 Ok(()) => {
@@ -118,7 +118,7 @@ fn keyring(settings: &Settings) -> Result<Keyring, Error> {
 
 /// Says where a new key is, and what it protects.
 pub(super) fn note_key(settings: &Settings) {
-    let (key, store) = (settings.store.key.display(), settings.store.path.display());
+    let (key, store) = (settings.store.key.display(), &settings.store.place);
     output::note(&format!(
         "made the private key {key}\n  \
          Keep a copy apart from the store's: without it the store is lost. It protects copies of\n  \
@@ -126,13 +126,24 @@ pub(super) fn note_key(settings: &Settings) {
     ));
 }
 
+/// Whether there is a store, or something in its place.
+pub(super) fn is_there(settings: &Settings) -> Result<bool, Error> {
+    if let Place::File(path) = &settings.store.place {
+        return Ok(path.exists());
+    }
+    match Store::from_settings(&settings.store) {
+        Ok(_) => Ok(true),
+        Err(StoreError::Missing(_)) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
 /// Opens the store, or makes it.
 pub(super) fn open_or_create(settings: &Settings, key: &PublicKey) -> Result<Store, Error> {
-    let path = &settings.store.path;
-    match Store::open(path) {
+    match Store::from_settings(&settings.store) {
         Err(StoreError::Missing(_)) => {
-            let store = Store::create(path, key)?;
-            output::note(&format!("made the store {}", path.display()));
+            let store = Store::make_from_settings(&settings.store, key)?;
+            output::note(&format!("made the store {}", settings.store.place));
             Ok(store)
         }
         store => Ok(store?),

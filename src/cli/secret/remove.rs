@@ -49,7 +49,7 @@ pub struct PurgeArgs {
 
 /// Removes one secret.
 pub fn remove(settings: &Settings, args: &RemoveArgs) -> Result<u8, Error> {
-    let mut store = Store::open(&settings.store.path)?;
+    let mut store = Store::from_settings(&settings.store)?;
     let record = find(&mut store, args)?;
     store.remove(&record)?;
     output::line(&format!("removed {} of {}", record.name, record.owner))?;
@@ -60,7 +60,7 @@ pub fn remove(settings: &Settings, args: &RemoveArgs) -> Result<u8, Error> {
 
 /// Removes many, or shows them.
 pub fn purge(settings: &Settings, args: &PurgeArgs) -> Result<u8, Error> {
-    let mut store = Store::open(&settings.store.path)?;
+    let mut store = Store::from_settings(&settings.store)?;
     let selection = match (&args.project, &args.organization, &args.user) {
         (Some(project), _, _) => Selection::Project(project.clone()),
         (_, Some(organization), _) => Selection::Organization(organization.clone()),

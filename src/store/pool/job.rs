@@ -106,4 +106,12 @@ impl Database for Inside<'_> {
     fn batch(&mut self, sql: &str) -> Result<(), StoreError> {
         self.0.batch(sql)
     }
+
+    fn version(&mut self) -> Result<i64, StoreError> {
+        self.0.version()
+    }
+
+    fn upgrade(&mut self) -> Result<bool, StoreError> {
+        Err(StoreError::Fault(self.place().clone()))
+    }
 }

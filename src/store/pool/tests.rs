@@ -185,6 +185,8 @@ fn closing_does_what_waits_and_leaves_one_file() {
         assert!(matches!(pool.read(ids).await, Err(StoreError::Closed(_))));
     });
     assert_eq!(beside(), ["store.db"]);
+    // Its header says that the next to open it needs no log.
+    assert_eq!(std::fs::read(directory.path().join("s/store.db")).unwrap()[18..20], [1, 1]);
     let mut store = Sqlite::open(&directory.path().join("s/store.db")).unwrap();
     let found = super::super::database::transaction(&mut store, Mode::Read, ids).unwrap();
     assert_eq!(found, ["a"]);
