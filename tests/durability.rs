@@ -2,4 +2,4 @@
 
 mod concurrency;
 mod killed;
-mod stepper;
+pub(crate) mod stepper;

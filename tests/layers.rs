@@ -75,6 +75,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("axum", &["server/"]),
     ("rusqlite", &["store/sqlite.rs"]),
     ("axum", &["server/"]),
+    ("tokio_postgres", &["store/postgres.rs", "store/postgres/"]),
     ("hpke::", &["store/seal.rs"]),
     ("jsonwebtoken::", &["job_token/"]),
     ("aws_lc_rs::", &["job_token/public_key.rs", "job_token/signing.rs"]),

@@ -20,6 +20,7 @@
 //! - `running`: environment, exit codes, signals, limits, reports
 //! - `secrets`: adding, listing, removing, importing, explaining
 //! - `service_backend`: secrets from a service, over TLS, with a job token, and of nobody else
+//! - `stores`: SQLite and PostgreSQL do the same, and what only one of them can do
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 #![expect(clippy::needless_pass_by_value, reason = "a test hands over what `json!` makes")]
@@ -47,3 +48,5 @@ mod memory;
 mod running;
 mod secrets;
 mod service_backend;
+#[cfg(feature = "service")]
+mod stores;

@@ -45,6 +45,8 @@ impl Server {
             as_account("openssl")
                 .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"])
                 .args(["-nodes", "-days", "2", "-subj", "/CN=localhost"])
+                .args(["-addext", "subjectAltName=DNS:localhost"])
+                .args(["-addext", "basicConstraints=critical,CA:FALSE"])
                 .arg("-keyout")
                 .arg(data.join("server.key"))
                 .arg("-out")
@@ -84,11 +86,21 @@ impl Server {
     }
 
     /// Runs SQL as the administrator; the rows, unaligned.
-    pub(super) fn sql(&self, database: &str, sql: &str) -> String {
+    pub(crate) fn sql(&self, database: &str, sql: &str) -> String {
         let mut command = as_account(self.programs.join("psql"));
         command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", database, "-h"]);
         command.arg(self.home.path()).args(["-p", &self.port.to_string()]);
         succeed(&mut command, sql)
+    }
+
+    /// The certificate that it shows, which signs itself.
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.home.path().join("data/server.crt")
+    }
+
+    /// The directory of its socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.home.path().into()
     }
 
     /// The text of a service: the usual settings, with these instead.
@@ -117,7 +129,7 @@ impl Drop for Server {
 }
 
 /// A port of 127.0.0.1 at which nobody listens.
-pub(super) fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 

@@ -9,14 +9,14 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 /// A command that stands still. Dropping it kills it, wherever it stands.
-pub(super) struct Stepper {
+pub(crate) struct Stepper {
     child: Child,
     pid: Pid,
 }
 
 impl Stepper {
     /// Starts a command, up to its first instruction.
-    pub(super) fn start(command: &Command, input: &str) -> Self {
+    pub(crate) fn start(command: &Command, input: &str) -> Self {
         // A shell waits until it is traced, and then becomes the program.
         let mut shell = Command::new("sh");
         shell.args(["-c", "read -r go; exec \"$@\"", "sh"]);
@@ -53,7 +53,7 @@ impl Stepper {
     }
 
     /// Goes on to the end of the next system call; says whether the command still lives.
-    pub(super) fn step(&mut self) -> bool {
+    pub(crate) fn step(&mut self) -> bool {
         // Into the call, and out of it.
         self.stop() && self.stop()
     }

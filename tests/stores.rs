@@ -1,0 +1,30 @@
+//! The store: one set of tests on SQLite and on PostgreSQL, and what only one of them can do.
+//!
+//! PostgreSQL is the installed server, on a private cluster with a database for each test.
+
+mod both;
+mod cluster;
+mod fixture;
+mod killed;
+mod migrating;
+mod program;
+mod server;
+
+/// Each of these functions, as a test on either database.
+macro_rules! on_both {
+    ($($name:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[test]
+            fn $name() {
+                super::$name(&mut $crate::stores::fixture::Fixture::sqlite());
+            })*
+        }
+        mod postgres {
+            $(#[test]
+            fn $name() {
+                super::$name(&mut $crate::stores::fixture::Fixture::postgres());
+            })*
+        }
+    };
+}
+use on_both;

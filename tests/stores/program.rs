@@ -1,0 +1,207 @@
+//! The program on a PostgreSQL database: what works on a file works there.
+
+use std::fs;
+
+use super::cluster::{Database, PASSWORD, private};
+use super::fixture::Fixture;
+use crate::support::{Ended, Sandbox};
+
+/// A sandbox whose settings name a database.
+struct Remote {
+    sandbox: Sandbox,
+    database: Database,
+}
+
+impl Remote {
+    fn new() -> Self {
+        let remote = Self { sandbox: Sandbox::new(), database: Database::new() };
+        remote.settings(&remote.database.section());
+        remote
+    }
+
+    fn settings(&self, text: &str) {
+        let directory = self.sandbox.path(".config/qgis-secrets");
+        fs::create_dir_all(&directory).unwrap();
+        private(&directory.join("settings.toml"), text);
+    }
+
+    /// Runs the program; the password is in nothing that it says.
+    fn run(&self, arguments: &str) -> Ended {
+        quiet(self.sandbox.run(arguments.split(' ')))
+    }
+}
+
+fn quiet(ended: Ended) -> Ended {
+    for text in [&ended.stdout, &ended.stderr] {
+        assert!(!text.contains(PASSWORD), "{text}");
+    }
+    ended
+}
+
+#[test]
+fn commands_work_on_a_database_as_on_a_file() {
+    let remote = Remote::new();
+    let Remote { sandbox, .. } = &remote;
+    remote.run("secret list").error(78, "store_missing", "(schema qgis_secrets)");
+    sandbox.add("-P survey", "A", "value-a");
+    sandbox.add("-O org", "B", "value-b");
+    sandbox.add_service("-P survey -U ada", "ninja", "ada", "hunter-22");
+    assert!(!sandbox.store().exists(), "there is a file besides");
+    let list = remote.run("secret list").success().stdout;
+    for word in ["envvar:A", "envvar:B", "pgservice:ninja"] {
+        assert!(list.contains(word), "{list}");
+    }
+    assert_eq!(sandbox.printed("printf %s \"$A $B\""), "value-a value-b");
+    let explained = remote.run("explain -P survey -O org -U ada").success().stdout;
+    assert!(explained.contains("pgservice:ninja"), "{explained}");
+    let checked = remote.run("check -P survey -O org -U ada").success().stdout;
+    assert!(checked.contains(&format!("/{} (schema", remote.database.name)), "{checked}");
+    remote.run("key rotate").success();
+    assert_eq!(sandbox.printed("printf %s \"$A $B\""), "value-a value-b");
+    remote.run("key new").error(65, "input_refused", "is there and sealed to the key");
+    remote.run("secret remove envvar:A -P survey").success();
+    assert_eq!(sandbox.printed("printf %s \"$A$B\""), "value-b");
+    let info = remote.run("store info --format json").success().stdout;
+    let info: serde_json::Value = serde_json::from_str(&info).unwrap();
+    assert_eq!((&info["store_version"], &info["sealed_to_other_keys"]), (&2.into(), &0.into()));
+    let secrets = info["tables"].as_array().unwrap().iter();
+    let secrets = secrets.clone().find(|table| table["table"] == "secret").unwrap();
+    assert_eq!(secrets["rows"], 2);
+}
+
+#[test]
+fn a_store_is_moved_by_a_command() {
+    let remote = Remote::new();
+    let Remote { sandbox, database } = &remote;
+    remote.settings("");
+    for n in 0..9 {
+        sandbox.add("-P survey", &format!("N{n}"), &format!("value-{n}"));
+    }
+    let connection = format!(
+        "host=localhost port={} dbname={} user=store",
+        database.server().port,
+        database.name
+    );
+    let (password, ca) = (database.password_file(), database.server().certificate());
+    let arguments = [
+        "store",
+        "migrate",
+        "--to-postgres",
+        &connection,
+        "--postgres-password-file",
+        password.to_str().unwrap(),
+        "--postgres-ca-file",
+        ca.to_str().unwrap(),
+    ];
+    let moved = quiet(sandbox.run(arguments)).success().stdout;
+    assert!(moved.starts_with("copied 9 secrets, and all else, from "), "{moved}");
+    quiet(sandbox.run(arguments)).error(65, "store_not_empty", "an empty one only");
+    fs::remove_file(sandbox.store()).unwrap();
+    remote.settings(&database.section());
+    assert_eq!(sandbox.printed("printf %s \"$N0 $N8\""), "value-0 value-8");
+    let back = sandbox.path("back/store.db");
+    remote.run(&format!("store migrate --to {}", back.display())).success();
+    let mut command = sandbox.command(["store", "info"]);
+    command.env("QGIS_SECRETS_STORE", &back);
+    let info = crate::support::end(command).success().stdout;
+    assert!(info.contains("secret") && info.contains('9'), "{info}");
+}
+
+#[test]
+fn what_the_server_refuses_is_said_plainly() {
+    let remote = Remote::new();
+    remote.sandbox.add("-P survey", "A", "value-a");
+    let good = remote.database.section();
+    let name = format!("dbname={}", remote.database.name);
+    let port = format!("port={}", remote.database.server().port);
+    let free = crate::connecting::server::free_port();
+    let other = remote.sandbox.path("other");
+    private(&other, "another-password\n");
+    let open = remote.sandbox.write("open", "x\n");
+    let certificates = remote.sandbox.write("empty.pem", "no certificate\n");
+    let password = remote.database.password_file().display().to_string();
+    let ca = remote.database.server().certificate().display().to_string();
+    for (settings, code, kind, words) in [
+        (good.replace(&name, "dbname=nothing"), 78, "store_login", "\"nothing\" does not exist"),
+        (good.replace("user=store", "user=nobody"), 78, "store_login", "authentication failed"),
+        (
+            good.replace(&password, other.to_str().unwrap()),
+            78,
+            "store_login",
+            "authentication failed",
+        ),
+        (good.replace(&password, open.to_str().unwrap()), 78, "permissions_too_wide", "chmod 600"),
+        (good.replace(&password, "/nowhere/x"), 78, "store_file_unusable", "/nowhere/x"),
+        (good.replace(&port, &format!("port={free}")), 69, "store_unreachable", "refused"),
+        (
+            good.replace("host=localhost", "host=127.0.0.1"),
+            69,
+            "store_unreachable",
+            "for another name",
+        ),
+        (
+            good.replace(&ca, certificates.to_str().unwrap()),
+            78,
+            "store_file_unusable",
+            "holds no certificates",
+        ),
+        (
+            good.lines().filter(|line| !line.contains("ca_file")).collect::<Vec<_>>().join("\n"),
+            69,
+            "store_unreachable",
+            "not trusted here",
+        ),
+        (good.replace("user=store", "user=store password=x"), 78, "settings_invalid", "password"),
+        (good.replace("[store]", "[store]\npath = '/x'"), 78, "settings_invalid", "one place"),
+    ] {
+        remote.settings(&settings);
+        remote.run("secret list").error(code, kind, words);
+        remote.run("exec -P survey -- true").error(code, kind, words);
+    }
+    remote.settings(&good);
+    remote.run("exec -P survey --require envvar:A -- true").success();
+}
+
+/// A password's file is the credential of the store: a job that could read it doesn't start.
+#[test]
+fn a_job_cannot_read_the_password() {
+    let remote = Remote::new();
+    remote.sandbox.add("-P survey", "A", "value-a");
+    let script =
+        format!("cat '{}' >seen 2>/dev/null; true", remote.database.password_file().display());
+    remote.sandbox.shell(&script).success();
+    assert_eq!(fs::read_to_string(remote.sandbox.path("seen")).unwrap(), "");
+}
+
+/// Tables of version 1 have secrets and nothing else.
+#[test]
+fn a_store_of_the_first_version_works_and_is_upgraded_when_it_is_served() {
+    let fixture = Fixture::sqlite();
+    let path = fixture.settings.place.file().unwrap().to_owned();
+    fixture.tamper(&first_version());
+    let version = || fixture.open().version().unwrap();
+    assert_eq!(version(), 1);
+    let owner = super::fixture::project("survey", None);
+    fixture.add(&owner, &["A"]).unwrap();
+    assert_eq!(fixture.values(std::slice::from_ref(&owner)).unwrap(), ["A=A"]);
+    assert_eq!(version(), 1);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let pool = qgis_secrets::store::Pool::sqlite(&path, 1).unwrap();
+    runtime.block_on(async {
+        let rows = pool.read(|database| database.query("SELECT * FROM audit", &[]));
+        assert!(rows.await.unwrap().is_empty());
+        pool.close().await;
+    });
+    assert_eq!(version(), 2);
+    assert_eq!(fixture.values(&[owner]).unwrap(), ["A=A"]);
+}
+
+/// What makes a new store one of version 1.
+fn first_version() -> String {
+    let tables = qgis_secrets::store::schema::tables(2);
+    let since = tables.iter().filter(|table| {
+        !qgis_secrets::store::schema::tables(1).iter().any(|old| old.name == table.name)
+    });
+    let drops: String = since.map(|table| format!("DROP TABLE {};\n", table.name)).collect();
+    format!("{drops} PRAGMA user_version = 1;")
+}

@@ -1,0 +1,347 @@
+//! What only a server does: it ends connections, other roles use it, and replicas start at once.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
+use std::thread;
+use std::time::Duration;
+
+use nix::unistd::{User, geteuid};
+use qgis_secrets::settings::{Host, Place, Postgres as Settings, Tls};
+use qgis_secrets::store::database::{Mode, transaction};
+use qgis_secrets::store::postgres::Postgres;
+use qgis_secrets::store::{Keyring, Pool, Selection, Store, StoreError};
+
+use super::cluster::{Database, PASSWORD};
+use super::fixture::{Fixture, project, variable};
+use crate::support::until;
+
+fn settings(fixture: &Fixture) -> Settings {
+    let Place::Postgres(settings) = &fixture.settings.place else { unreachable!() };
+    (**settings).clone()
+}
+
+fn run<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(future)
+}
+
+/// Ends every connection to a database but the administrator's.
+fn end_connections(database: &Database) {
+    database.sql(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+             WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    );
+    until("they have ended", || {
+        database.sql(
+            "SELECT count(*) FROM pg_stat_activity
+                 WHERE datname = current_database() AND pid <> pg_backend_pid()",
+        ) == "0\n"
+    });
+}
+
+#[test]
+fn replicas_that_start_at_once_make_one_store() {
+    let database = Database::new();
+    let settings = database.settings();
+    let ids: Vec<_> = thread::scope(|scope| {
+        let making: Vec<_> = (0..6)
+            .map(|_| {
+                scope.spawn(|| {
+                    let key = Keyring::generate();
+                    let place = Place::Postgres(Box::new(settings.clone()));
+                    let mut store = Store::make(&place, key.current().public().id()).unwrap();
+                    store.recipient().unwrap()
+                })
+            })
+            .collect();
+        making.into_iter().map(|making| making.join().unwrap()).collect()
+    });
+    assert!(ids.windows(2).all(|pair| pair[0] == pair[1]), "{ids:?}");
+    assert_eq!(database.sql("SELECT count(*) FROM store_version"), "1\n");
+}
+
+#[test]
+fn a_store_of_the_first_version_is_upgraded_once() {
+    let fixture = Fixture::postgres();
+    let later = qgis_secrets::store::schema::tables(2).split_off(3);
+    let drops: String = later.iter().map(|table| format!("DROP TABLE {};\n", table.name)).collect();
+    fixture.tamper(&format!("{drops}UPDATE store_version SET version = 1"));
+    fixture.add(&project("survey", None), &["A"]).unwrap();
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| Pool::postgres(&settings(&fixture), 1).unwrap());
+        }
+    });
+    assert_eq!(fixture.open().version().unwrap(), 2);
+    fixture.tamper("UPDATE store_version SET version = 3");
+    let newer = Postgres::open(&settings(&fixture)).err();
+    assert!(matches!(newer, Some(StoreError::Newer(_, 3))), "{newer:?}");
+}
+
+#[test]
+fn a_connection_that_was_ended_is_made_anew() {
+    let fixture = Fixture::postgres();
+    let owner = project("survey", None);
+    let mut store = fixture.open();
+    store.add(&[variable(&owner, "A", "a")], fixture.key(), false).unwrap();
+    end_connections(fixture.database.as_ref().unwrap());
+    assert_eq!(store.list(&Selection::All).unwrap().len(), 1);
+    end_connections(fixture.database.as_ref().unwrap());
+    store.add(&[variable(&owner, "B", "b")], fixture.key(), false).unwrap();
+    assert_eq!(fixture.values(&[owner]).unwrap(), ["A=a", "B=b"]);
+}
+
+/// In the middle of a transaction it is ended: the whole is done again, and once.
+#[test]
+fn a_write_that_was_cut_off_is_done_again() {
+    let fixture = Arc::new(Fixture::postgres());
+    let pool = Pool::postgres(&settings(&fixture), 2).unwrap();
+    let tries = Arc::new(AtomicUsize::new(0));
+    let (inside, counted) = (Arc::clone(&fixture), Arc::clone(&tries));
+    run(async {
+        pool.write(move |database| {
+            database.execute("INSERT INTO organization VALUES ('x', 'now')", &[])?;
+            if counted.fetch_add(1, Ordering::SeqCst) == 0 {
+                end_connections(inside.database.as_ref().unwrap());
+            }
+            database.execute("INSERT INTO organization VALUES ('y', 'now')", &[])
+        })
+        .await
+        .unwrap();
+        let rows = pool.read(|database| database.query("SELECT id FROM organization", &[]));
+        assert_eq!(rows.await.unwrap().len(), 2);
+        pool.close().await;
+    });
+    assert_eq!(tries.load(Ordering::SeqCst), 2);
+}
+
+/// Each adds one to what both have read: the second does it again, and none is lost.
+#[test]
+fn writes_are_serializable() {
+    let fixture = Fixture::postgres();
+    let pool = Pool::postgres(&settings(&fixture), 2).unwrap();
+    let both = Arc::new(Barrier::new(2));
+    let tries = Arc::new(AtomicUsize::new(0));
+    run(async {
+        let first = "INSERT INTO job_token VALUES ('i', 'j', 0, 0)";
+        pool.write(move |database| database.execute(first, &[])).await.unwrap();
+        let adding = || {
+            let (both, tries) = (Arc::clone(&both), Arc::clone(&tries));
+            pool.write(move |database| {
+                let rows = database.query("SELECT uses FROM job_token", &[])?;
+                if tries.fetch_add(1, Ordering::SeqCst) < 2 {
+                    both.wait();
+                }
+                let uses = rows[0].integer(0)? + 1;
+                database.execute("UPDATE job_token SET uses = $1", &[uses.into()])
+            })
+        };
+        let (one, other) = tokio::join!(adding(), adding());
+        assert_eq!((one.unwrap(), other.unwrap()), (1, 1));
+        let rows = pool.read(|database| database.query("SELECT uses FROM job_token", &[]));
+        assert_eq!(rows.await.unwrap()[0].integer(0).unwrap(), 2);
+        let written = pool.read(|database| database.execute("DELETE FROM job_token", &[])).await;
+        assert!(matches!(written, Err(StoreError::ReadOnly(_))), "{written:?}");
+        pool.close().await;
+    });
+    assert!(tries.load(Ordering::SeqCst) > 2);
+}
+
+/// A statement that failed spoils the transaction, even if whoever ran it goes on.
+#[test]
+fn a_failed_statement_is_never_committed_over() {
+    let fixture = Fixture::postgres();
+    let mut database = Postgres::open(&settings(&fixture)).unwrap();
+    let done = transaction(&mut database, Mode::Write, |database| {
+        database.execute("INSERT INTO organization VALUES ('x', 'now')", &[])?;
+        drop(database.execute("INSERT INTO organization VALUES ('x', 'now')", &[]));
+        Ok(())
+    });
+    assert!(done.is_err());
+    let rows = transaction(&mut database, Mode::Read, |database| {
+        database.query("SELECT * FROM organization", &[])
+    });
+    assert!(rows.unwrap().is_empty());
+}
+
+/// Stands between the store and its server, and cuts the line once the store commits.
+fn cutter(port: u16) -> (TcpListener, impl FnOnce(TcpListener) + Send) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    (listener, move |listener: TcpListener| {
+        let (mut near, _) = listener.accept().unwrap();
+        let mut far = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let (mut back, mut to_near) = (far.try_clone().unwrap(), near.try_clone().unwrap());
+        let answers = thread::spawn(move || drop(std::io::copy(&mut back, &mut to_near)));
+        let mut buffer = [0; 65536];
+        loop {
+            let read = near.read(&mut buffer).unwrap_or(0);
+            if read == 0 {
+                break;
+            }
+            if buffer[..read].windows(7).any(|word| word == b"COMMIT\0") {
+                // The server hears of it, the store does not hear back.
+                near.shutdown(std::net::Shutdown::Both).unwrap();
+                far.write_all(&buffer[..read]).unwrap();
+                let mut rest = Vec::new();
+                far.shutdown(std::net::Shutdown::Write).unwrap();
+                drop(far.read_to_end(&mut rest));
+                break;
+            }
+            far.write_all(&buffer[..read]).unwrap();
+        }
+        drop((near, far));
+        answers.join().unwrap();
+    })
+}
+
+#[test]
+fn a_commit_that_nobody_acknowledged_is_called_unknown() {
+    let fixture = Fixture::postgres();
+    let mut settings = settings(&fixture);
+    let (listener, cut) = cutter(settings.hosts[0].port);
+    settings.hosts =
+        vec![Host { name: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() }];
+    // To see the commit pass by.
+    settings.tls = Tls::Never;
+    let cutting = thread::spawn(move || cut(listener));
+    let mut database = Postgres::later(&settings);
+    let tries = AtomicUsize::new(0);
+    let done = transaction(&mut database, Mode::Write, |database| {
+        tries.fetch_add(1, Ordering::SeqCst);
+        database.execute("INSERT INTO organization VALUES ('x', 'now')", &[])
+    });
+    cutting.join().unwrap();
+    assert!(matches!(done, Err(StoreError::CommitUnknown(..))), "{done:?}");
+    assert_eq!(tries.load(Ordering::SeqCst), 1);
+    let database = fixture.database.as_ref().unwrap();
+    until("the server is done", || database.sql("SELECT count(*) FROM organization") == "1\n");
+}
+
+/// Something listens, and never says a word.
+#[test]
+fn a_server_that_is_silent_is_not_waited_for() {
+    let fixture = Fixture::postgres();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut settings = settings(&fixture);
+    let silent = Host { name: "localhost".into(), port: listener.local_addr().unwrap().port() };
+    settings.connect_timeout = Duration::from_secs(1);
+    let works = std::mem::replace(&mut settings.hosts, vec![silent.clone()]);
+    let refused = Postgres::open(&settings).err();
+    let Some(StoreError::Unreachable(_, why)) = &refused else { panic!("{refused:?}") };
+    assert!(why.contains("did not answer within 1 s"), "{why}");
+    // The next one of the list is tried.
+    settings.hosts = vec![silent, works[0].clone()];
+    settings.connect_timeout = Duration::from_secs(5);
+    Postgres::open(&settings).unwrap();
+}
+
+#[test]
+fn what_is_encrypted_is_what_was_asked_for() {
+    let fixture = Fixture::postgres();
+    let mut settings = settings(&fixture);
+    let ssl = |settings: &Settings| {
+        let mut database = Postgres::open(settings).unwrap();
+        let sql = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+        let rows = transaction(&mut database, Mode::Read, |database| database.query(sql, &[]));
+        rows.unwrap()[0].truth(0).unwrap()
+    };
+    for (tls, encrypted) in [(Tls::Never, false), (Tls::IfOffered, true), (Tls::Always, true)] {
+        settings.tls = tls;
+        assert_eq!(ssl(&settings), encrypted, "{tls:?}");
+    }
+    // Verified too where it is only preferred.
+    settings.ca_file = None;
+    settings.tls = Tls::IfOffered;
+    let refused = Postgres::open(&settings).err();
+    assert!(matches!(refused, Some(StoreError::Unreachable(..))), "{refused:?}");
+    // By the socket, as the account that runs the tests: no password and no TLS.
+    let database = fixture.database.as_ref().unwrap();
+    let account = User::from_uid(geteuid()).unwrap().unwrap().name;
+    database.sql(&format!(
+        "DO $$ BEGIN CREATE ROLE \"{account}\" LOGIN; EXCEPTION WHEN duplicate_object THEN END $$;
+         GRANT store TO \"{account}\""
+    ));
+    settings.tls = Tls::Always;
+    settings.user = account;
+    settings.password_file = None;
+    let name = database.server().socket().display().to_string();
+    settings.hosts = vec![Host { name, port: database.server().port }];
+    assert!(!ssl(&settings));
+}
+
+/// The rights that docs/store.md lists are enough, and no more than that is possible.
+#[test]
+fn roles_need_no_more_than_the_documented_rights() {
+    let fixture = Fixture::postgres();
+    let owner = project("survey", None);
+    let records = fixture.add(&owner, &["A"]).unwrap();
+    let database = fixture.database.as_ref().unwrap();
+    let document = include_str!("../../docs/store.md");
+    let grants = document.split("```sql\n").nth(1).and_then(|rest| rest.split("```").next());
+    let grants = grants.expect("no grants in docs/store.md");
+    let suffix = &database.name;
+    let mut roles = Vec::new();
+    let mut sql = String::new();
+    for role in ["qgis_secrets_admin", "qgis_secrets_resolve", "qgis_secrets_runner"] {
+        roles.push(format!("{role}_{suffix}"));
+        sql += &format!("CREATE ROLE {role}_{suffix} LOGIN PASSWORD '{PASSWORD}';\n");
+    }
+    for role in ["admin", "resolve", "runner"] {
+        assert!(grants.contains(&format!("qgis_secrets_{role}")), "no grants for {role}");
+    }
+    let named = ["admin", "resolve", "runner"].iter().fold(grants.to_owned(), |text, role| {
+        text.replace(&format!("qgis_secrets_{role}"), &format!("qgis_secrets_{role}_{suffix}"))
+    });
+    database.sql(&(sql + &named));
+    let open = |role: &str| {
+        let settings = Settings { user: role.into(), ..settings(&fixture) };
+        Store::from_settings(&qgis_secrets::settings::Store {
+            place: Place::Postgres(Box::new(settings)),
+            ..fixture.settings.clone()
+        })
+        .unwrap()
+    };
+    let new = |name| [variable(&owner, name, "value")];
+    // Who administers adds, replaces and removes; what is in the audit stays there.
+    let mut admin = open(&roles[0]);
+    let added = admin.add(&new("B"), fixture.key(), false).unwrap();
+    admin.add(&new("A"), fixture.key(), true).unwrap();
+    admin.remove(&added[0]).unwrap();
+    let forbidden = |error: StoreError, what: &str| {
+        assert!(matches!(error, StoreError::Forbidden(..)), "{what}: {error:?}");
+    };
+    forbidden(admin.set_recipient(fixture.key()).unwrap_err(), "another recipient");
+    let audit = "INSERT INTO audit (id, at, actor, action, decision, detail)
+                 VALUES ('1', 'now', 'ada', 'add', 'given', '{}')";
+    let written = |role: &str, sql: &'static str| {
+        let mut database = open(role).into_database();
+        transaction(&mut *database, Mode::Write, |database| database.execute(sql, &[]))
+    };
+    for role in &roles[..2] {
+        let audit = audit.replace("'1'", &format!("'{role}'"));
+        written(role, audit.leak()).unwrap();
+        forbidden(written(role, "DELETE FROM audit").unwrap_err(), role);
+        forbidden(written(role, "UPDATE audit SET actor = 'x'").unwrap_err(), role);
+    }
+    // Who serves jobs, and who runs them, reads.
+    for role in &roles[1..] {
+        let mut store = open(role);
+        assert_eq!(store.candidates(std::slice::from_ref(&owner)).unwrap().len(), 1);
+        forbidden(store.add(&new("C"), fixture.key(), false).unwrap_err(), role);
+        forbidden(store.purge(&Selection::All).unwrap_err(), role);
+    }
+    written(&roles[1], "INSERT INTO job_token VALUES ('i', 'j', 1, 1)").unwrap();
+    forbidden(written(&roles[2], audit).unwrap_err(), "a runner");
+    run(async {
+        for role in &roles[..2] {
+            let settings = Settings { user: role.clone(), ..settings(&fixture) };
+            Pool::postgres(&settings, 1).unwrap().close().await;
+        }
+    });
+    drop((records, admin));
+    let drops: String =
+        roles.iter().map(|role| format!("DROP OWNED BY {role}; DROP ROLE {role};\n")).collect();
+    database.sql(&drops);
+}
