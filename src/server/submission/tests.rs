@@ -229,9 +229,10 @@ proptest! {
         prop_assert_eq!(&pick(service(&project(), again, 15)), &direct);
     }
 
+    /// A name is no value: what stands before begins no other section and no other line.
     #[test]
     fn no_value_is_ever_repeated(
-        before in "[ -~\n]{0,20}", after in "[ -~\n]{0,20}", key in "(host|port|sslmode|x| |password)",
+        before in "[ -Z^-~]{0,20}", after in "[ -~\n]{0,20}", key in "(host|port|sslmode|x| |password)",
     ) {
         let canary = format!("{before}Canary{after}");
         let shown = |result: Result<Accepted, Vec<Fault>>| match result {
@@ -254,8 +255,6 @@ proptest! {
             shown(service(&project(), fields, 15)),
             shown(services(&project(), &value(&section), 15)),
         ] {
-            // A name is no value: a section of the text, or a variable on a line of its own.
-            prop_assume!(!before.contains('[') && !before.contains('\n'));
             prop_assert!(!text.contains("Canary"), "{}", text);
         }
     }
