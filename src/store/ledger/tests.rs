@@ -48,6 +48,27 @@ fn a_job_token_is_used_as_often_as_it_may_be() {
     assert_eq!(rows(&mut database, "job_token"), 1);
 }
 
+#[cfg(feature = "service")]
+#[tokio::test]
+async fn of_many_uses_at_once_no_more_than_the_limit_count() {
+    let (directory, database) = store();
+    drop(database);
+    let path = directory.path().join("s/store.db");
+    let pool = crate::store::pool::Pool::sqlite(&path, 1).unwrap();
+    let mut uses = tokio::task::JoinSet::new();
+    for _ in 0..50 {
+        let pool = pool.clone();
+        uses.spawn(async move {
+            pool.write(|database| use_job_token(database, "i", "t", 1000, 3, 0)).await.unwrap()
+        });
+    }
+    let mut counted: Vec<Use> = uses.join_all().await;
+    counted.retain(|used| *used != Use::Exhausted);
+    counted.sort_by_key(|used| format!("{used:?}"));
+    assert_eq!(counted, [Use::Counted(1), Use::Counted(2), Use::Counted(3)]);
+    pool.close().await;
+}
+
 #[test]
 fn what_is_over_goes_in_small_batches() {
     let (_directory, mut database) = store();

@@ -187,16 +187,20 @@ async fn what_cannot_be_recorded_does_not_happen() {
     let secret = ground.put(project("p").owner(None), "A").await;
     let pat = ground.person("pat").await;
     ground.sql("ALTER TABLE audit RENAME TO audit_away").await;
-    let failed = "store_failed";
-    assert_eq!(kind(ground.add(&pat, project("p").owner(None), "B").await), failed);
-    assert_eq!(kind(ground.service.remove(&pat, &secret.id).await), failed);
+    // Which word it is depends on the database.
+    let failed = |result: Result<(), Refusal>| {
+        let refusal = result.unwrap_err();
+        assert!(refusal.status() == 500 && refusal.kind().starts_with("store_"), "{refusal}");
+    };
+    failed(ground.add(&pat, project("p").owner(None), "B").await.map(drop));
+    failed(ground.service.remove(&pat, &secret.id).await.map(drop));
     let purge = Purge::Project(id("p"));
-    assert_eq!(kind(ground.service.purge(&pat, &purge, false).await), failed);
+    failed(ground.service.purge(&pat, &purge, false).await.map(drop));
     let admin = project("p").admin();
-    assert_eq!(kind(ground.service.grant(&pat, "new", &admin).await), failed);
-    assert_eq!(kind(ground.service.delete_project(&ground.root, &id("p"), true).await), failed);
+    failed(ground.service.grant(&pat, "new", &admin).await.map(drop));
+    failed(ground.service.delete_project(&ground.root, &id("p"), true).await.map(drop));
     // Nor is a denial an answer that leaves no trace.
-    assert_eq!(kind(ground.service.list(&pat, &project("q"), PageRequest::first()).await), failed);
+    failed(ground.service.list(&pat, &project("q"), PageRequest::first()).await.map(drop));
     ground.sql("ALTER TABLE audit_away RENAME TO audit").await;
     assert_eq!(ground.listed(&project("p")).await, [("envvar:A project p".to_owned(), false)]);
     assert_eq!(ground.person("new").await.grants, []);
