@@ -75,6 +75,7 @@ fn links_between_documents_lead_somewhere() {
         "docs/containment.md",
         "docs/errors.md",
         "docs/job-tokens.md",
+        "docs/login.md",
         "docs/logs.md",
         "docs/report.md",
         "docs/store.md",

@@ -78,7 +78,7 @@ const CONFINED: &[(&str, &[&str])] = &[
     ("tokio_postgres", &["store/postgres.rs", "store/postgres/"]),
     ("hpke::", &["store/seal.rs"]),
     ("jsonwebtoken::", &["job_token/"]),
-    ("aws_lc_rs::", &["job_token/public_key.rs", "job_token/signing.rs"]),
+    ("aws_lc_rs::", &["job_token/public_key.rs", "job_token/signing.rs", "server/tls.rs"]),
     ("clap::", &["cli/"]),
     ("use landlock::", &["containment/landlock.rs", "containment/mod.rs"]),
     ("fork()", &["sys/spawn.rs"]),

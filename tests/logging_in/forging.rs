@@ -67,6 +67,15 @@ async fn the_right_mark_from_elsewhere_is_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_route_without_a_guard_is_closed() {
+    let service = Service::new().await;
+    let mut browser = service.logged_in().await;
+    let mark = browser.get("/whoami").await.json()["csrf"].as_str().unwrap().to_owned();
+    assert_eq!(browser.get("/unguarded").await.status, 500);
+    assert_eq!(browser.post("/unguarded", &[("csrf", &mark)]).await.status, 500);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn beside_an_authorization_header_no_cookie_counts() {
     let service = Service::new().await;
     let mut browser = service.logged_in().await;

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
+use axum::{Extension, middleware};
 use hmac::{Hmac, KeyInit, Mac};
+use qgis_secrets::server::limits::{self, Limits, Rates};
+use qgis_secrets::server::listen::{Peer, Socket};
+use qgis_secrets::server::metrics::Metrics;
 use serde_json::{Value as Json, json};
 use sha2::Sha256;
 use url::Url;
@@ -194,6 +198,35 @@ async fn nobody_is_sent_elsewhere_after_the_login() {
         let page = browser.get(&back).await;
         assert_eq!((page.status, page.location()), (303, "/"), "{address}");
     }
+}
+
+/// Whoever fails too often from one address is not listened to, and fills no audit.
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_have_a_rate() {
+    let service = Service::new().await;
+    let limits = Limits::default();
+    let rates = Rates::new(&limits, Metrics::new());
+    let peer = Peer {
+        socket: Socket::Tcp("192.0.2.7:4711".parse().unwrap()),
+        forwarded: None,
+        tls: true,
+        certificate: None,
+    };
+    let limited = service
+        .app
+        .clone()
+        .layer(middleware::from_fn_with_state(rates, limits::failures))
+        .layer(Extension(peer));
+    let mut eve = service.browser().at(limited);
+    let mut statuses = Vec::new();
+    for _ in 0..50 {
+        statuses.push(eve.get("/login/callback?code=a&state=b").await.status);
+    }
+    assert_eq!(statuses[0], 401);
+    assert_eq!(statuses[49], 429);
+    let rows = service.ground.audit().await;
+    assert!((1..50).contains(&rows.len()), "{}", rows.len());
+    assert_eq!(rows[0][4], json!({"address": "192.0.2.7"}));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -37,6 +37,10 @@ pub(super) fn is_mark(ticket: &Ticket, text: &str) -> bool {
     ticket.derived(PURPOSE, b"", text)
 }
 
+/// A request that the guard let through.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Guarded;
+
 impl IntoResponse for Foreign {
     fn into_response(self) -> Response {
         match self {
@@ -69,7 +73,10 @@ fn unmarked() -> Response {
 /// Goes around everything that a browser reaches (`axum::middleware::from_fn_with_state`).
 pub async fn guard(State(login): State<Login>, request: Request, next: Next) -> Response {
     match checked(&login, request).await {
-        Ok(request) => next.run(request).await,
+        Ok(mut request) => {
+            request.extensions_mut().insert(Guarded);
+            next.run(request).await
+        }
         Err(response) => response,
     }
 }

@@ -9,6 +9,7 @@ use url::form_urlencoded::byte_serialize;
 
 use super::Login;
 use super::cookie::Cookie;
+use super::guard::Guarded;
 use super::return_to::ReturnTo;
 use super::site::is_safe;
 use crate::access::Actor;
@@ -18,7 +19,8 @@ use crate::server::problem::Problem;
 
 /// Somebody who is logged in.
 ///
-/// As an extractor it needs [`guard()`](super::guard()) around the route.
+/// As an extractor it needs [`guard()`](super::guard()) around the route, and refuses everything
+/// without: a route that was forgotten is closed, not open to other sites' forms.
 #[derive(Debug)]
 pub struct Person {
     /// Who, and what they may do at this moment.
@@ -34,6 +36,8 @@ pub enum NotLoggedIn {
     Look(String),
     /// Anything else: a redirect would lose what was sent.
     Change,
+    /// The route has no guard.
+    Unguarded,
     /// Too many requests.
     Rate(Refused),
     /// The store doesn't say.
@@ -48,6 +52,9 @@ where
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, NotLoggedIn> {
         let login = Login::from_ref(state);
+        if parts.extensions.get::<Guarded>().is_none() {
+            return Err(NotLoggedIn::Unguarded);
+        }
         let nobody = || match is_safe(&parts.method) && takes_html(&parts.headers) {
             true => NotLoggedIn::Look(parts.uri.to_string()),
             false => NotLoggedIn::Change,
@@ -83,6 +90,11 @@ impl IntoResponse for NotLoggedIn {
                  repeat this",
             )
             .into_response(),
+            Self::Unguarded => {
+                tracing::error!("a route for people has no guard (a fault of the program)");
+                let detail = "the service failed at this request; its log says more";
+                Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail).into_response()
+            }
             Self::Rate(refused) => refused.into_response(),
             Self::Store(refusal) => {
                 let status = StatusCode::from_u16(refusal.status());
