@@ -86,6 +86,12 @@ async fn beside_an_authorization_header_no_cookie_counts() {
     assert_eq!((page.status, page.kind().as_str()), (401, "not_logged_in"));
     let page = browser.post_from("/change", &headers, &[("csrf", &mark)]).await;
     assert_eq!((page.status, page.kind().as_str()), (401, "not_logged_in"));
+    // Nor does it log anybody out, which needs no person.
+    browser.post_from("/logout", &headers, &[]).await;
+    assert_eq!(browser.clone().get("/whoami").await.status, 303, "the browser has let it go");
+    let rows = service.ground.audit().await;
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert_eq!(service.ground.count("session").await, 1);
     // Without a session there is nothing to forge: it is the page's own affair.
     let page = service.browser().post("/change", &[]).await;
     assert_eq!((page.status, page.kind().as_str()), (401, "not_logged_in"));
