@@ -11,12 +11,12 @@ use tower::ServiceExt;
 
 use crate::access::{Access, Actor, Grant, Via};
 use crate::membership::{Membership, NonMember};
-use crate::secret::Id;
+use crate::secret::{Id, Value};
 use crate::server::administration::{Administration, Organization, Policy, Project};
 use crate::server::page::visitor::Visitor;
 use crate::server::page::{Page, pages};
 use crate::store::pool::Pool;
-use crate::store::{Keyring, Store};
+use crate::store::{Keyring, Record, Selection, Store};
 
 pub(super) const PROJECT: &str = "/projects/ninja%2Ffield-survey";
 pub(super) const ORGANIZATION: &str = "/organizations/org-81";
@@ -39,7 +39,8 @@ pub(super) struct Ground {
     pub(super) administration: Administration,
     page: Page,
     visitor: Visitor,
-    _directory: TempDir,
+    keys: Keyring,
+    directory: TempDir,
 }
 
 pub(super) struct Answer {
@@ -84,7 +85,7 @@ impl Ground {
         let administration = Administration::new(pool, key, policy);
         let page = Page { administration: administration.clone(), tls: false };
         let visitor = person("ada", "Ada", vec![Grant::Operator]);
-        Self { administration, page, visitor, _directory: directory }
+        Self { administration, page, visitor, keys, directory }
     }
 
     pub(super) fn trusted() -> Self {
@@ -111,6 +112,21 @@ impl Ground {
     /// The same, for somebody else.
     pub(super) fn become_visitor(&mut self, visitor: Visitor) {
         self.visitor = visitor;
+    }
+
+    /// What stands in the store: `level owner name`, in the store's order, with the values.
+    pub(super) fn stored(&self) -> Vec<(Record, Value)> {
+        let path = self.directory.path().join("s/store.db");
+        let mut store = Store::open(&path).unwrap();
+        let records = store.list(&Selection::All).unwrap();
+        let values = store.values(&records.iter().collect::<Vec<_>>(), &self.keys).unwrap();
+        records.into_iter().zip(values).collect()
+    }
+
+    /// Their names and levels.
+    pub(super) fn names(&self) -> Vec<String> {
+        let show = |(record, _): (Record, Value)| format!("{} {}", record.name, record.owner);
+        self.stored().into_iter().map(show).collect()
     }
 
     pub(super) fn router(&self) -> Router {
