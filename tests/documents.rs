@@ -77,6 +77,7 @@ fn links_between_documents_lead_somewhere() {
         "docs/job-tokens.md",
         "docs/login.md",
         "docs/logs.md",
+        "docs/page.md",
         "docs/report.md",
         "docs/store.md",
     ] {

@@ -5,6 +5,7 @@ mod adding;
 mod changing;
 mod ground;
 mod looking;
+mod whole;
 
 use crate::secret::Value;
 

@@ -122,6 +122,11 @@ impl<'a> Case<'a> {
         match (&self.fixed, form.assigned.text()) {
             (Some(record), _) => Ok(record.owner.clone()),
             (None, "") => Ok(self.scope.owner(None)),
+            // Before any doubt is asked about: the form must not come back without its user, and then
+            // be saved for everybody.
+            (None, _) if !self.offers_users() => {
+                Err(Problems::one("assigned", &Refusal::LevelDisabled.to_string()))
+            }
             (None, user) => match user.parse() {
                 Ok(user) => Ok(self.scope.owner(Some(user))),
                 Err(invalid) => Err(Problems::one("assigned", &InvalidId::to_string(&invalid))),
@@ -251,7 +256,13 @@ impl<'a> Case<'a> {
         Ok((status, layout::show(&view)?).into_response())
     }
 
-    /// The field of the user, where there is something to choose.
+    /// Whether a secret here can be for one user.
+    fn offers_users(&self) -> bool {
+        let policy = self.page.administration.policy();
+        policy.organization_user || matches!(self.scope, Scope::Project(_))
+    }
+
+    /// The field of the user, where there is something to choose, or something was chosen.
     fn assigned(&self, sent: &str) -> Option<Assigned> {
         let (label, help) = match self.scope {
             _ if self.fixed.is_some() => return None,
@@ -260,7 +271,7 @@ impl<'a> Case<'a> {
                 "Only jobs that run for this user get it, and they get it before a secret of the \
                  same name for everybody.",
             ),
-            Scope::Organization(_) if self.page.administration.policy().organization_user => (
+            Scope::Organization(_) if self.offers_users() || !sent.is_empty() => (
                 "Default for one member",
                 "For this member's jobs in all projects of the organization. A plain project secret \
                  of the same name comes before it.",

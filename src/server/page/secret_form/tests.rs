@@ -37,9 +37,10 @@ fn a_mode_that_nobody_offers_stays_chosen() {
     let mut form = form(Editor::Simple);
     assert!(form.sslmodes()[0].chosen);
     form.sslmode = Typed::new("odd".into());
-    assert_eq!(form.sslmodes().iter().filter(|c| c.chosen).map(|c| &*c.value).collect::<Vec<_>>(), [
-        "odd"
-    ]);
+    assert_eq!(
+        form.sslmodes().iter().filter(|c| c.chosen).map(|c| &*c.value).collect::<Vec<_>>(),
+        ["odd"]
+    );
 }
 
 proptest! {

@@ -20,7 +20,11 @@ async fn a_value_of_several_lines_arrives_byte_for_byte() {
     let next = ground.get_with("/projects/p/secrets", &answer.cookie()).await;
     next.has("The secret was added.").has("class=\"new\"");
     assert!(next.headers["set-cookie"].to_str().unwrap().contains("Max-Age=0"));
-    ground.get("/projects/p/secrets").await.has_not("The secret was added.").has_not("class=\"new\"");
+    ground
+        .get("/projects/p/secrets")
+        .await
+        .has_not("The secret was added.")
+        .has_not("class=\"new\"");
 }
 
 #[tokio::test]
@@ -39,7 +43,9 @@ async fn a_form_that_is_refused_keeps_what_was_typed() {
     // A parser drops the first line break behind the tag, and no other.
     answer.has(">\n\n&#60;canary&#62;\n&#34;</textarea>").has("value=\"api key\"");
     answer.has("value=\"yes\" type=\"checkbox\" aria-describedby=\"open-help\" checked");
-    answer.has("value=\"bob\"").has("aria-invalid=\"true\" aria-describedby=\"name-wrong-1 name-help\"");
+    answer
+        .has("value=\"bob\"")
+        .has("aria-invalid=\"true\" aria-describedby=\"name-wrong-1 name-help\"");
     answer.has("href=\"#name\"").has("<title>Error: ").has("This was not saved");
     assert!(ground.stored().is_empty());
 }
@@ -118,19 +124,17 @@ async fn the_editors_hand_over_what_was_typed() {
     advanced.has("value=\"bob\"");
 
     let sent = format!("# a comment\r\n{}", text.replace('\n', "\r\n"));
-    let back = |text| {
-        [("kind", "pgservice"), ("editor", "advanced"), ("text", text), ("do", "simple")]
-    };
+    let back =
+        |text| [("kind", "pgservice"), ("editor", "advanced"), ("text", text), ("do", "simple")];
     let simple = ground.post(NEW, &back(sent.as_str())).await;
     assert_eq!(simple.status, 200);
     simple.has("value=\"ninja\"").has("value=\"db.example.org\"").has("value=\"-c x=y\"");
     simple.has(&format!("type=\"password\" value=\"{CANARY}\"")).has("comments left out");
 
     // What the fields cannot hold stays where it is, with the reason.
-    for (text, reason) in [
-        ("[a]\nhost=x\n[b]\nhost=y\n", "holds exactly one service"),
-        ("[a]\nhost x\n", "Line 2: "),
-    ] {
+    for (text, reason) in
+        [("[a]\nhost=x\n[b]\nhost=y\n", "holds exactly one service"), ("[a]\nhost x\n", "Line 2: ")]
+    {
         let kept = ground.post(NEW, &back(text)).await;
         kept.has(&format!(">\n{text}</textarea>")).has(reason).has_not("id=\"service\"");
     }
@@ -198,9 +202,8 @@ async fn assigning_is_for_members() {
     let ground = Ground::registered().await;
     let form = ground.get(&format!("{PROJECT}/secrets/new?kind=envvar")).await;
     form.has("<select id=\"assigned\"").has("<option value=\"bob\">").has("(admin)");
-    let fields = |user| {
-        [("kind", "envvar"), ("name", "API_KEY"), ("value", CANARY), ("assigned", user)]
-    };
+    let fields =
+        |user| [("kind", "envvar"), ("name", "API_KEY"), ("value", CANARY), ("assigned", user)];
     let stranger = ground.post(&format!("{PROJECT}/secrets/new"), &fields("eve")).await;
     assert_eq!(stranger.status, 422);
     stranger.has("id=\"assigned-wrong-1\"").has("<option value=\"eve\" selected>");
@@ -214,7 +217,7 @@ async fn assigning_is_for_members() {
     form.has_not("id=\"assigned\"");
     let refused = ground.post(&format!("{ORGANIZATION}/secrets/new"), &fields("bob")).await;
     assert_eq!(refused.status, 422);
-    refused.has("switched off").has(CANARY);
+    refused.has("switched off").has(CANARY).has("<option value=\"bob\" selected>");
     assert_eq!(ground.names().len(), 1);
     let trusted = Ground::trusted();
     let form = trusted.get("/organizations/o/secrets/new?kind=envvar").await;

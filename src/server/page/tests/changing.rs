@@ -35,7 +35,8 @@ async fn a_service_is_replaced_by_the_same_service() {
     let ground = Ground::trusted();
     let old = ground.add_service("/organizations/o", "ninja", "").await;
     let path = format!("/organizations/o/secrets/{old}/replace");
-    for text in ["[other]\nhost=h\nuser=u\n", "[ninja]\nhost=h\nuser=u\n[other]\nhost=h\nuser=u\n"] {
+    for text in ["[other]\nhost=h\nuser=u\n", "[ninja]\nhost=h\nuser=u\n[other]\nhost=h\nuser=u\n"]
+    {
         let fields = [("editor", "advanced"), ("text", text), ("previewed", "yes")];
         let refused = ground.post(&path, &fields).await;
         assert_eq!(refused.status, 422, "{text}");
@@ -56,7 +57,7 @@ async fn removing_says_what_becomes_effective_and_asks_first() {
     let of_project = ground.add_service(PROJECT, "ninja", "").await;
     let path = format!("{PROJECT}/secrets/{of_project}/remove");
     let ask = ground.get(&path).await;
-    ask.has("Remove <code>ninja</code>?").has("note warn").has("organization org-81");
+    ask.has("Remove <code>ninja</code>?").has("note warn").has("get the organization&#39;s");
     assert_eq!(ground.names().len(), 2, "looking removes nothing");
     let answer = ground.post(&path, &[]).await;
     assert_eq!(answer.location(), format!("{PROJECT}/secrets"));

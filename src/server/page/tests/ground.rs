@@ -37,7 +37,8 @@ pub(super) fn person(subject: &str, name: &str, claimed: Vec<Grant>) -> Visitor 
 
 pub(super) struct Ground {
     pub(super) administration: Administration,
-    page: Page,
+    pub(super) page: Page,
+    pub(super) pool: Pool,
     visitor: Visitor,
     keys: Keyring,
     directory: TempDir,
@@ -82,10 +83,10 @@ impl Ground {
         drop(Store::create(&path, &key).unwrap());
         let pool = Pool::sqlite(&path, 1).unwrap();
         let policy = Policy { membership, organization_user, oldest_libpq: 15 };
-        let administration = Administration::new(pool, key, policy);
+        let administration = Administration::new(pool.clone(), key, policy);
         let page = Page { administration: administration.clone(), tls: false };
         let visitor = person("ada", "Ada", vec![Grant::Operator]);
-        Self { administration, page, visitor, keys, directory }
+        Self { administration, page, pool, visitor, keys, directory }
     }
 
     pub(super) fn trusted() -> Self {
@@ -179,7 +180,7 @@ impl Ground {
     pub(super) async fn add_variable(&self, at: &str, name: &str, assigned: &str) -> String {
         let fields =
             [("kind", "envvar"), ("name", name), ("value", CANARY), ("assigned", assigned)];
-        self.added(self.post(&format!("{at}/secrets/new"), &fields).await)
+        added(&self.post(&format!("{at}/secrets/new"), &fields).await)
     }
 
     pub(super) async fn add_service(&self, at: &str, name: &str, assigned: &str) -> String {
@@ -192,14 +193,14 @@ impl Ground {
             ("password", CANARY),
             ("assigned", assigned),
         ];
-        self.added(self.post(&format!("{at}/secrets/new"), &fields).await)
+        added(&self.post(&format!("{at}/secrets/new"), &fields).await)
     }
+}
 
-    #[expect(clippy::unused_self, reason = "reads as the others")]
-    fn added(&self, answer: Answer) -> String {
-        answer.location();
-        answer.cookie().split_once('.').unwrap().1.to_owned()
-    }
+/// The id of the secret that was added.
+fn added(answer: &Answer) -> String {
+    answer.location();
+    answer.cookie().split_once('.').unwrap().1.to_owned()
 }
 
 /// Every value in these tests begins with it.

@@ -5,9 +5,7 @@ use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{Method, Request, StatusCode};
 use tower::ServiceExt;
 
-use super::ground::{
-    CANARY, Ground, HOSTILE, ORGANIZATION, PROJECT, id, person, with_problem,
-};
+use super::ground::{CANARY, Ground, HOSTILE, ORGANIZATION, PROJECT, id, person, with_problem};
 use crate::access::Grant;
 use crate::membership::NonMember;
 use crate::secret::{Name, Owner, Value};
@@ -69,7 +67,9 @@ async fn whatever_is_shown_is_escaped() {
         let answer = ground.get(&page).await;
         answer.has_not("<script>alert").has_not("\"' onload").has_not("'&quot;").has_not(" &amp; ");
         // The visitor's name is on every page.
-        answer.has("&#60;script&#62;alert(1)&#60;/script&#62;&#34;&#39; onload=x {{ 7*7 }} &#38;amp;");
+        answer.has(
+            "&#60;script&#62;alert(1)&#60;/script&#62;&#34;&#39; onload=x {{ 7*7 }} &#38;amp;",
+        );
     }
     let list = ground.get(&format!("{PROJECT}/secrets")).await;
     list.has("<code>&#60;script&#62;alert(1)");
@@ -88,7 +88,10 @@ async fn nothing_is_inline_and_every_form_shows_its_session() {
         assert!(!body.contains("javascript:"), "{page}");
         for form in body.split("<form").skip(1).filter(|form| form.contains("method=\"post\"")) {
             let form = form.split("</form>").next().unwrap();
-            assert!(form.contains("name=\"csrf\" value=\"csrf-of-this-session\""), "{page}: {form}");
+            assert!(
+                form.contains("name=\"csrf\" value=\"csrf-of-this-session\""),
+                "{page}: {form}"
+            );
             forms += 1;
         }
     }
