@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 ///
 /// A third kind, `file`, has its place reserved: kinds are stored and printed as words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, derive(schemars::JsonSchema, utoipa::ToSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// An environment variable; the key is its name.
@@ -58,7 +58,7 @@ impl FromStr for Kind {
 
 /// Where a secret stands. The order is the precedence: a later level beats an earlier one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, derive(schemars::JsonSchema, utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     /// For all projects of an organization.

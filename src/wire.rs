@@ -21,6 +21,7 @@ use crate::job::Identity;
 use crate::secret::{Id, InvalidId, Kind, Level, Name, Owner, SecretId, Value};
 
 mod answer;
+pub mod management;
 mod refusal;
 
 pub use refusal::{MAX_REFUSAL, Refusal};

@@ -1,5 +1,6 @@
 //! The one integration binary: linking is what a test run waits for.
 //!
+//! - `api`: the management API: who may do what, what is sent, and that no value comes back
 //! - `bad_input`: each bad input gives its error and exit code; nothing starts, nothing is lost
 //! - `cli`: help, transcripts, completions and man pages
 //! - `connecting`: which role a service leads to, with real libpq and PostGIS
@@ -27,6 +28,7 @@
 
 mod support;
 
+mod api;
 mod bad_input;
 mod checking;
 mod cli;

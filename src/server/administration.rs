@@ -12,6 +12,7 @@ mod effective;
 mod explain;
 mod refusal;
 mod registration;
+mod rehearsal;
 mod secrets;
 mod work;
 

@@ -5,6 +5,7 @@
 //! [`problem::Problem`].
 
 pub mod administration;
+pub mod api;
 mod around;
 pub mod headers;
 pub mod limits;

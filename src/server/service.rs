@@ -10,6 +10,7 @@ use axum::Router;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::administration::{self, Administration};
+use super::api;
 use super::limits::{Limits, Rates, rate::Rate};
 use super::listen::{Address, ListenError, Listener, Options, Proxies, Proxy, serve};
 use super::login::{Clock, Fault, Login};
@@ -115,7 +116,9 @@ impl Service {
                 None => asked.tls.is_some(),
             };
             let page = Page { administration, tls };
-            router = router.merge(page::router(page, login.clone()));
+            router = router
+                .merge(api::router(page.administration.clone()))
+                .merge(page::router(page, login.clone()));
         }
         let rates = Rates::new(&limits, metrics.clone());
         let router = router.merge(metrics::router(metrics.clone(), readiness));

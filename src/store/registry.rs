@@ -6,6 +6,8 @@
 //! Ending a registration leaves the secrets: they lie dormant, for no job of that scope is served
 //! any more, and wait for a registration of the same id or a purge.
 
+mod one;
+
 use std::collections::BTreeMap;
 
 use super::database::{Database, Row, one, parameters};
@@ -17,6 +19,8 @@ use crate::access::{Grant, Place, Scope};
 use crate::job::Identity;
 use crate::membership::{self, Facts, Membership};
 use crate::secret::{Id, Owner};
+
+pub use self::one::{organization, project};
 
 /// An organization as the orchestrator registers it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

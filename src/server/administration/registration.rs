@@ -168,6 +168,36 @@ impl Administration {
         self.read(actor, attempt, work).await
     }
 
+    /// One registered organization.
+    pub async fn organization(
+        &self,
+        actor: &Actor,
+        id: &Id,
+    ) -> Result<Registered<Organization>, Refusal> {
+        let attempt = Entry::allowed(&actor.subject, "registry.list")
+            .of_scope(&Scope::Organization(id.clone()));
+        let id = id.clone();
+        let work = move |work: &mut Work<'_>| {
+            work.permit(Action::Register, None)?;
+            let found = registry::organization(work.database, &id)?;
+            Ok(found.ok_or(Refusal::NOT_FOUND)?)
+        };
+        self.read(actor, attempt, work).await
+    }
+
+    /// One registered project.
+    pub async fn project(&self, actor: &Actor, id: &Id) -> Result<Registered<Project>, Refusal> {
+        let attempt =
+            Entry::allowed(&actor.subject, "registry.list").of_scope(&Scope::Project(id.clone()));
+        let id = id.clone();
+        let work = move |work: &mut Work<'_>| {
+            work.permit(Action::Register, None)?;
+            let found = registry::project(work.database, &id)?;
+            Ok(found.ok_or(Refusal::NOT_FOUND)?)
+        };
+        self.read(actor, attempt, work).await
+    }
+
     /// Rows of the audit, the newest first. Admins have to say of which scope.
     pub async fn audit(
         &self,

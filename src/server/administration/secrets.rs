@@ -163,7 +163,7 @@ impl Administration {
     }
 
     /// What can be seen without the store.
-    fn check(&self, additions: &[Addition]) -> Result<(), Refusal> {
+    pub(super) fn check(&self, additions: &[Addition]) -> Result<(), Refusal> {
         if additions.is_empty() || additions.len() > MAX_ADDITIONS {
             let why = format!("give 1 to {MAX_ADDITIONS} at once");
             return Err(Refusal::invalid("secrets", why));
@@ -259,7 +259,7 @@ pub(super) fn selection(what: &Purge) -> Selection {
     }
 }
 
-fn may_add(work: &mut Work<'_>, owner: &Owner) -> Result<(), Stop> {
+pub(super) fn may_add(work: &mut Work<'_>, owner: &Owner) -> Result<(), Stop> {
     let scope = Scope::from(owner);
     let place = work.permit_at(Action::Change, &scope)?;
     if !place.known {
