@@ -69,17 +69,25 @@ const CONFINED: &[(&str, &[&str])] = &[
             "cli/token/issue.rs",
             "server/submission.rs",
             "server/submission/",
+            "server/page/typed.rs",
         ],
     ),
     ("reqwest", &["http.rs", "http/"]),
-    ("rustls::", &["http/tls.rs"]),
+    ("rustls::", &["http/tls.rs", "server/listen/", "server/tls.rs", "store/postgres/"]),
     ("axum", &["server/"]),
     ("rusqlite", &["store/sqlite.rs"]),
-    ("axum", &["server/"]),
     ("tokio_postgres", &["store/postgres.rs", "store/postgres/"]),
     ("hpke::", &["store/seal.rs"]),
     ("jsonwebtoken::", &["job_token/"]),
-    ("aws_lc_rs::", &["job_token/public_key.rs", "job_token/signing.rs", "server/tls.rs"]),
+    (
+        "aws_lc_rs::",
+        &[
+            "job_token/public_key.rs",
+            "job_token/signing.rs",
+            "server/tls.rs",
+            "store/postgres/tls.rs",
+        ],
+    ),
     ("clap::", &["cli/"]),
     ("use landlock::", &["containment/landlock.rs", "containment/mod.rs"]),
     ("fork()", &["sys/spawn.rs"]),
@@ -113,7 +121,7 @@ fn code(text: &str) -> String {
 }
 
 fn is_test(name: &str) -> bool {
-    name.ends_with("/tests.rs")
+    name.ends_with("/tests.rs") || name.contains("/tests/")
 }
 
 fn module(name: &str) -> &str {
@@ -250,7 +258,7 @@ fn values_cannot_be_shown_or_copied() {
 
 /// Where a public type begins.
 fn struct_at(text: &str, name: &str) -> Option<usize> {
-    ["pub struct", "pub(super) struct"].iter().find_map(|word| {
+    ["pub struct", "pub(crate) struct", "pub(super) struct"].iter().find_map(|word| {
         let at = text.find(&format!("{word} {name} "));
         at.or_else(|| text.find(&format!("{word} {name}(")))
     })
