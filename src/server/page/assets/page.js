@@ -4,14 +4,17 @@
   const all = (selector, act, root = document) => root.querySelectorAll(selector).forEach(act);
   const make = (tag, properties) => Object.assign(document.createElement(tag), properties);
 
-  // A form is sent once. The page may come back from the browser's memory, so it is opened again.
+  // A form is not sent twice by a double click. Later it may be: a connection can break, and the page
+  // can come back from the browser's memory.
   const submitted = new WeakSet();
   document.addEventListener("submit", (event) => {
     if (submitted.has(event.target)) {
       event.preventDefault();
     } else if (event.target.method === "post") {
       submitted.add(event.target);
-      window.addEventListener("pageshow", () => submitted.delete(event.target), { once: true });
+      const open = () => submitted.delete(event.target);
+      window.addEventListener("pageshow", open, { once: true });
+      setTimeout(open, 3000);
     }
   });
 
