@@ -7,6 +7,7 @@ use nix::libc;
 use nix::sys::signal::Signal;
 
 use crate::backend::{BackendError, ServiceError};
+use crate::client::ClientError;
 use crate::containment::{ContainmentError, Exposed, WorkspaceError};
 use crate::environment::Refused;
 use crate::http::{HttpError, NoPeer, TokenError};
@@ -79,6 +80,9 @@ pub enum Error {
     /// The backend.
     #[error(transparent)]
     Backend(#[from] BackendError),
+    /// The management API of a secrets service.
+    #[error(transparent)]
+    Client(#[from] ClientError),
     /// A resolution that would be a guess.
     #[error(transparent)]
     Conflict(#[from] Conflict),
@@ -201,6 +205,7 @@ impl Error {
             Self::Backend(BackendError::Store(error)) => store(error),
             Self::Backend(BackendError::Key(error)) => key(error),
             Self::Backend(BackendError::Service(error)) => service(error),
+            Self::Client(error) => client(error),
             Self::Conflict(_) => ("secrets_ambiguous", UNAVAILABLE),
             Self::StoredService(..) => ("secret_damaged", UNAVAILABLE),
             Self::Missing(..) => ("secret_missing", MISSING),
@@ -322,6 +327,23 @@ fn service(error: &ServiceError) -> (&'static str, u8) {
         | ServiceError::TooLarge { .. }
         | ServiceError::Valueless(_) => ("backend_invalid", UNAVAILABLE),
         ServiceError::Value(..) => ("secret_damaged", UNAVAILABLE),
+    }
+}
+
+fn client(error: &ClientError) -> (&'static str, u8) {
+    match error {
+        ClientError::Address(_) => ("usage", USAGE),
+        ClientError::NoToken => ("token_missing", SETTINGS),
+        ClientError::Token(error) => token(error),
+        ClientError::TokenContent => ("token_invalid", SETTINGS),
+        ClientError::Setup(NoPeer::File(_)) => ("certificate_invalid", SETTINGS),
+        ClientError::Setup(NoPeer::Http(HttpError::Token)) => ("token_invalid", SETTINGS),
+        ClientError::Setup(NoPeer::Http(_)) => ("setup_failed", INTERNAL),
+        ClientError::Denied { .. } => ("request_denied", DENIED),
+        ClientError::Refused { .. } => ("request_refused", INVALID),
+        ClientError::Unavailable { .. } => ("backend_unavailable", UNAVAILABLE),
+        ClientError::Untrusted { .. } => ("backend_untrusted", UNAVAILABLE),
+        ClientError::Malformed { .. } => ("backend_invalid", UNAVAILABLE),
     }
 }
 

@@ -21,7 +21,7 @@ mod peer;
 mod tls;
 
 pub use form::{Form, post_form};
-pub use peer::{Answered, At, NoAnswer, NoPeer, Peer};
+pub use peer::{Answered, Ask, At, NoAnswer, NoPeer, Peer};
 pub use tls::{Tls, TlsFault, TlsFileError};
 
 /// The largest token file, in bytes.

@@ -73,7 +73,7 @@
 //! membership
 //! precedence  store  log  wire
 //! job_token
-//! backend  containment  supervise
+//! backend  containment  supervise  client
 //! report
 //! error
 //! pipeline
@@ -111,6 +111,7 @@
 pub mod access;
 pub mod backend;
 pub mod cli;
+pub mod client;
 pub mod connect;
 pub mod containment;
 pub mod dotenv;

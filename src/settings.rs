@@ -54,6 +54,9 @@ pub const DEFAULT_PASS: &[&str] = &[
 /// The variable that holds a job token for the secrets service, where no file does.
 pub const JOB_TOKEN: &str = "QGIS_SECRETS_JOB_TOKEN";
 
+/// The variable that holds an API token for the secrets service, where no file does.
+pub const API_TOKEN: &str = "QGIS_SECRETS_API_TOKEN";
+
 /// What the program goes by.
 #[derive(Debug)]
 pub struct Settings {

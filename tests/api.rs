@@ -1,9 +1,11 @@
 //! The management API, through `qgis-secrets serve`.
 //!
+//! - `client`: the command line, with `--server` and without
 //! - `inputs`: what is sent: too much, nonsense, tricks
 //! - `permissions`: every route with every kind of token
 //! - `secrets`: adding, importing, listing, removing; values never come back
 
+mod client;
 mod inputs;
 mod permissions;
 mod secrets;

@@ -70,6 +70,7 @@ fn links_between_documents_lead_somewhere() {
     let mut seen = 0;
     for document in [
         "README.md",
+        "docs/api.md",
         "docs/backends.md",
         "docs/access.md",
         "docs/containment.md",

@@ -1,15 +1,17 @@
 //! Options that several commands have, and their meaning.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use tracing::level_filters::LevelFilter;
 
 use super::run;
+use crate::client::Server;
 use crate::error::Error;
 use crate::job::{Identity, Invocation};
 use crate::pipeline::Source;
-use crate::secret::{Id, Owner};
+use crate::secret::{Id, Owner, Value};
 use crate::settings::{ContainmentLevel, ExitCodes, Overrides, Settings};
 
 /// Options of every command.
@@ -161,6 +163,75 @@ impl ServiceArgs {
             job_token_file: self.job_token_file.clone(),
             ..others
         }
+    }
+}
+
+/// A secrets service's management API, in place of the local store.
+#[derive(Clone, Debug, Args)]
+pub struct ServerArgs {
+    /// Do it at this secrets service instead of the local store: an https URL, or unix:/path
+    #[arg(help_heading = "Secrets service", long, value_name = "URL", env = "QGIS_SECRETS_SERVER")]
+    server: Option<String>,
+    /// The file with the API token; without one it is taken from QGIS_SECRETS_API_TOKEN
+    #[arg(
+        help_heading = "Secrets service",
+        long,
+        value_name = "FILE",
+        env = "QGIS_SECRETS_API_TOKEN_FILE"
+    )]
+    token_file: Option<PathBuf>,
+    /// The authorities that sign the service's certificate (PEM), instead of the system's
+    #[arg(
+        help_heading = "Secrets service",
+        long,
+        value_name = "FILE",
+        env = "QGIS_SECRETS_CA_FILE"
+    )]
+    ca_file: Option<PathBuf>,
+    /// For how long to try, in seconds
+    #[arg(help_heading = "Secrets service", long, value_name = "SECONDS", default_value_t = 30)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=3600))]
+    patience: u64,
+}
+
+impl ServerArgs {
+    /// The service, if one was named. `token` came by environment.
+    pub fn open(&self, token: Option<Value>) -> Result<Option<Server>, Error> {
+        let Some(server) = &self.server else { return Ok(None) };
+        let file = self.token_file.as_ref();
+        let deadline = Duration::from_secs(self.patience);
+        Ok(Some(Server::new(server, self.ca_file.as_deref(), file, token, deadline)?))
+    }
+}
+
+/// The same for what has a token file of another kind.
+#[derive(Clone, Debug, Args)]
+pub struct AskedArgs {
+    /// Ask this secrets service's management API: an https URL, or unix:/path. --token-file is
+    /// then the API token's; without one it is taken from QGIS_SECRETS_API_TOKEN
+    #[arg(help_heading = "Secrets service", long, value_name = "URL", env = "QGIS_SECRETS_SERVER")]
+    server: Option<String>,
+    /// The authorities that sign the service's certificate (PEM), instead of the system's
+    #[arg(
+        help_heading = "Secrets service",
+        long,
+        value_name = "FILE",
+        env = "QGIS_SECRETS_CA_FILE"
+    )]
+    ca_file: Option<PathBuf>,
+    /// For how long to try, in seconds
+    #[arg(help_heading = "Secrets service", long, value_name = "SECONDS", default_value_t = 30)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=3600))]
+    patience: u64,
+}
+
+impl AskedArgs {
+    /// The service, if one was named. `token` came by environment.
+    pub fn open(&self, job: &JobArgs, token: Option<Value>) -> Result<Option<Server>, Error> {
+        let (server, ca_file) = (self.server.clone(), self.ca_file.clone());
+        let file = std::env::var_os("QGIS_SECRETS_API_TOKEN_FILE").map(PathBuf::from);
+        let token_file = job.token_file.clone().or(file);
+        ServerArgs { server, token_file, ca_file, patience: self.patience }.open(token)
     }
 }
 

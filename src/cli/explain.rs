@@ -1,13 +1,14 @@
 //! `explain`: which secrets a job would get, and why.
 
 mod project;
+mod remote;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Serialize;
 
-use super::args::{Format, Global, JobArgs};
+use super::args::{AskedArgs, Format, Global, JobArgs};
 use super::block_on;
 use super::output::{self, BAD, BOLD, DIM, GOOD, Table, WARN};
 use crate::backend::AnyBackend;
@@ -16,9 +17,8 @@ use crate::error::{Error, MISSING};
 use crate::job::Identity;
 use crate::pipeline;
 use crate::precedence::{Resolution, Winner};
-use crate::qgis_project;
 use crate::report::SecretFacts;
-use crate::secret::Level;
+use crate::secret::{Level, Name};
 use crate::settings::{Overrides, Settings};
 
 /// Show which secrets a job would get, from which level, and what each one shadows.
@@ -26,6 +26,9 @@ use crate::settings::{Overrides, Settings};
 /// Nothing is decrypted, and no value is shown. A secrets service is asked as the job would ask it:
 /// with the job token, of whose three requests this is one. With --qgis-project, each PostgreSQL layer's
 /// service is looked up as well: is it there, and does the layer overrule it?
+///
+/// With --server, the management API is asked instead, with an API token: nothing of a job token is
+/// used up, and no value is sent. Exit code 77 if the service would refuse the job.
 ///
 /// Exit code 66 if the descriptor requires a secret that is missing.
 #[derive(Debug, Args)]
@@ -37,6 +40,8 @@ Examples:
 pub struct ExplainArgs {
     #[command(flatten)]
     job: JobArgs,
+    #[command(flatten)]
+    server: AskedArgs,
     /// Check the layers of this QGIS project as well (.qgs or .qgz)
     #[arg(long, value_name = "FILE")]
     qgis_project: Option<PathBuf>,
@@ -58,6 +63,12 @@ pub fn explain(
     args: ExplainArgs,
     mut credentials: Vec<Credential>,
 ) -> Result<u8, Error> {
+    let api_token = super::api_token(&mut credentials);
+    if let Some(server) = args.server.open(&args.job, api_token)? {
+        drop(credentials);
+        let ExplainArgs { job, qgis_project, format, .. } = args;
+        return remote::explain(settings, &server, job, qgis_project.as_deref(), format);
+    }
     let token = pipeline::job_token(settings, &mut credentials)?.map(|token| token.value);
     drop(credentials);
     let source = args
@@ -77,24 +88,35 @@ pub fn explain(
              is good for; it sent the values too, and they were thrown away",
         );
     }
-    let layers = match &args.qgis_project {
-        Some(path) => Some(project::judge(&qgis_project::read(path)?, &resolution)),
+    print(&job.identity, &job.require, &resolution, args.qgis_project.as_deref(), args.format)
+}
+
+/// Prints what a resolution means for a job; returns the exit code.
+fn print(
+    identity: &Identity,
+    require: &[Name],
+    resolution: &Resolution,
+    qgis_project: Option<&Path>,
+    format: Format,
+) -> Result<u8, Error> {
+    let layers = match qgis_project {
+        Some(path) => Some(project::judge(&crate::qgis_project::read(path)?, resolution)),
         None => None,
     };
     let missing: Vec<String> =
-        resolution.missing(&job.require).iter().map(ToString::to_string).collect();
+        resolution.missing(require).iter().map(ToString::to_string).collect();
     let code = if missing.is_empty() { 0 } else { MISSING };
     let explanation = Explanation {
         version: 1,
-        looked_at: looked_at(&job.identity),
+        looked_at: looked_at(identity),
         secrets: resolution.winners().iter().map(SecretFacts::from).collect(),
-        required: job.require.iter().map(ToString::to_string).collect(),
+        required: require.iter().map(ToString::to_string).collect(),
         missing,
         qgis_project: layers,
     };
-    match args.format {
+    match format {
         Format::Json => output::json(&explanation)?,
-        Format::Table => output::print(&explanation.text(&job.identity, &resolution))?,
+        Format::Table => output::print(&explanation.text(identity, resolution))?,
     }
     Ok(code)
 }

@@ -3,10 +3,18 @@
 //! Invariants: data goes to standard output, everything else to standard error; a closed pipe is
 //! no error; a failure ends in one line with its stable word, and its exit code.
 
+#[cfg(feature = "service")]
+mod administer;
+#[cfg(feature = "service")]
+pub mod api_token;
 pub mod args;
+#[cfg(feature = "service")]
+pub mod audit;
 pub mod check;
 pub mod complete;
 pub mod explain;
+#[cfg(feature = "service")]
+pub mod grant;
 pub mod key;
 pub mod output;
 pub mod report;
@@ -29,7 +37,7 @@ use crate::environment::{self, Credential};
 use crate::error::{DISTINCT, Error, USAGE};
 use crate::log;
 use crate::secret::Value;
-use crate::settings::{JOB_TOKEN, Settings};
+use crate::settings::{API_TOKEN, JOB_TOKEN, Settings};
 use crate::sys::{environ, privileges};
 use args::Global;
 
@@ -67,6 +75,18 @@ enum Command {
     /// Add, list and remove secrets
     #[command(subcommand)]
     Secret(secret::SecretCommand),
+    /// Say who administers organizations and projects
+    #[cfg(feature = "service")]
+    #[command(subcommand)]
+    Grant(grant::GrantCommand),
+    /// Make, list and end tokens for the management API
+    #[cfg(feature = "service")]
+    #[command(subcommand)]
+    ApiToken(api_token::ApiTokenCommand),
+    /// Read what was done, and what was denied
+    #[cfg(feature = "service")]
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Deliver the reports of runs that are kept
     #[command(subcommand)]
     Report(report::ReportCommand),
@@ -120,9 +140,15 @@ fn take_credentials() -> Vec<Credential> {
 
 fn dispatch(Cli { global, command }: Cli, mut credentials: Vec<Credential>) -> Result<u8, Error> {
     if !matches!(command, Command::Run(_) | Command::Exec(_) | Command::Check(_)) {
-        // What `explain` asks a service with is the only one that it needs.
-        let asks = matches!(command, Command::Explain(_));
-        credentials.retain(|credential| asks && credential.name == JOB_TOKEN);
+        // What a command asks a service with is the only one that it needs.
+        let kept: &[&str] = match command {
+            Command::Explain(_) => &[JOB_TOKEN, API_TOKEN],
+            Command::Secret(_) => &[API_TOKEN],
+            #[cfg(feature = "service")]
+            Command::Grant(_) | Command::ApiToken(_) | Command::Audit(_) => &[API_TOKEN],
+            _ => &[],
+        };
+        credentials.retain(|credential| kept.contains(&credential.name.as_str()));
         // Those above are closed on their way into containment.
         privileges::close_to_others()
             .map_err(|errno| Error::Setup(format!("PR_SET_DUMPABLE: {}", errno.desc())))?;
@@ -139,7 +165,15 @@ fn dispatch(Cli { global, command }: Cli, mut credentials: Vec<Credential>) -> R
         #[cfg(feature = "service")]
         Command::Serve(args) => serve::serve(&settings(args.overrides(&global))?),
         Command::Sweep(args) => sweep::sweep(&plain()?, &args),
-        Command::Secret(command) => secret::run(&plain()?, command),
+        Command::Secret(command) => secret::run(&plain()?, command, api_token(&mut credentials)),
+        #[cfg(feature = "service")]
+        Command::Grant(command) => grant::run(&plain()?, &command, api_token(&mut credentials)),
+        #[cfg(feature = "service")]
+        Command::ApiToken(command) => {
+            api_token::run(&plain()?, &command, api_token(&mut credentials))
+        }
+        #[cfg(feature = "service")]
+        Command::Audit(command) => audit::run(&plain()?, &command, api_token(&mut credentials)),
         Command::Report(command) => report::run(&plain()?, &command),
         Command::Key(command) => key::run(&plain()?, command),
         Command::Store(command) => store::run(&plain()?, command),
@@ -147,6 +181,12 @@ fn dispatch(Cli { global, command }: Cli, mut credentials: Vec<Credential>) -> R
         Command::Completions(args) => complete::completions(&args),
         Command::Man(args) => complete::man(&args),
     }
+}
+
+/// The token that came by environment.
+fn api_token(credentials: &mut Vec<Credential>) -> Option<Value> {
+    let at = credentials.iter().position(|credential| credential.name == API_TOKEN)?;
+    Some(credentials.swap_remove(at).value)
 }
 
 /// clap's own exit code is 2, which says nothing in the table of codes.

@@ -145,6 +145,7 @@ pub(super) fn is_own(rule: &Rule) -> bool {
 /// Names that never reach the job from the parent's environment: the runner's own credentials,
 /// and those that other tools leave lying in one. As secrets these names are free.
 pub const CREDENTIALS: &[Rule] = &[
+    rule("QGIS_SECRETS_API_TOKEN", "opens the management API of the secrets service"),
     rule("QGIS_SECRETS_JOB_TOKEN", "opens the job's secrets at the secrets service"),
     rule("QGIS_SECRETS_*", OWN),
     rule("CREDENTIALS_DIRECTORY", OWN),

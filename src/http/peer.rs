@@ -29,6 +29,21 @@ pub struct At<'a> {
 #[derive(Debug)]
 pub struct Peer(Client);
 
+/// What a server is asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// `GET`, `POST`, …
+    pub method: &'a str,
+    /// Where.
+    pub url: &'a str,
+    /// The bearer token.
+    pub token: &'a Value,
+    /// The body, if it has one.
+    pub json: Option<&'a Value>,
+    /// Marks repetitions of the request.
+    pub key: Option<&'a str>,
+}
+
 /// What a server answered.
 #[derive(Debug)]
 pub struct Answered {
@@ -112,6 +127,30 @@ impl Peer {
         let json_type = HeaderValue::from_static("application/json");
         request.headers_mut().insert(CONTENT_TYPE, json_type);
         *request.body_mut() = Some(json.into());
+        self.take(request, limit).await
+    }
+
+    /// Asks, and takes up to `limit` bytes.
+    pub async fn ask(&self, ask: Ask<'_>, limit: usize) -> Result<Answered, NoAnswer> {
+        let Ask { method, url, token, json, key } = ask;
+        let endpoint = Endpoint { url, token: Some(token), deadline: Duration::MAX };
+        let fault = |what: &str| HttpError::Setup(format!("{what} that HTTP doesn't know"));
+        let method = Method::from_bytes(method.as_bytes()).map_err(|_| fault("a method"))?;
+        let mut request: Request = request(method, &endpoint)?;
+        if let Some(key) = key {
+            let key = HeaderValue::from_str(key).map_err(|_| fault("a key"))?;
+            request.headers_mut().insert("Idempotency-Key", key);
+        }
+        if let Some(json) = json {
+            let json_type = HeaderValue::from_static("application/json");
+            request.headers_mut().insert(CONTENT_TYPE, json_type);
+            // The client's own copy is overwritten when it is freed, as all that is.
+            *request.body_mut() = Some(json.expose().to_vec().into());
+        }
+        self.take(request, limit).await
+    }
+
+    async fn take(&self, request: Request, limit: usize) -> Result<Answered, NoAnswer> {
         let mut answer = self.0.execute(request).await.map_err(|error| no_answer(&error))?;
         let (status, retry_after) = (answer.status(), retry_after(answer.headers()));
         if answer.content_length().is_some_and(|length| length > limit as u64) {

@@ -14,7 +14,7 @@ mod input;
 mod refused;
 mod registration;
 mod secrets;
-mod shapes;
+pub(crate) mod shapes;
 
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;

@@ -191,7 +191,8 @@ fn resolver(settings: &Settings, pool: Pool) -> Result<Resolver, Error> {
     Ok(Resolver::new(pool, verifier, keys, membership(settings.service.membership)))
 }
 
-fn administration(settings: &Settings, pool: Pool) -> Result<Administration, Error> {
+/// What admins can do with a store, as the settings say.
+pub(crate) fn administration(settings: &Settings, pool: Pool) -> Result<Administration, Error> {
     let asked = settings.service.membership;
     let (ServiceMembership::Trusted { organization_user }
     | ServiceMembership::Registered { organization_user, .. }) = asked;

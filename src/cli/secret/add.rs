@@ -9,8 +9,8 @@ use clap::Args;
 use nix::sys::termios::{LocalFlags, SetArg, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
-use super::{author, output, store, warn_of_level, warn_of_service};
-use crate::cli::args::OwnerArgs;
+use super::{author, output, remote, store, warn_of_level, warn_of_service};
+use crate::cli::args::{OwnerArgs, ServerArgs};
 use crate::environment;
 use crate::error::Error;
 use crate::pgservice::{self, Service};
@@ -47,6 +47,8 @@ pub struct AddArgs {
     /// Put it in the place of the secret that is there
     #[arg(long)]
     replace: bool,
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 /// Add a PostgreSQL service, as a section of pg_service.conf.
@@ -99,11 +101,14 @@ pub struct AddServiceArgs {
     /// Put it in the place of the secret that is there
     #[arg(long)]
     replace: bool,
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 /// Adds an environment variable.
-pub fn add(settings: &Settings, args: AddArgs) -> Result<u8, Error> {
+pub fn add(settings: &Settings, args: AddArgs, token: Option<Value>) -> Result<u8, Error> {
     let owner = args.owner.owner()?;
+    let server = args.server.open(token)?;
     // Before somebody types a value in vain.
     environment::check(&args.name, &"placeholder".into())?;
     let value = match &args.from_file {
@@ -113,6 +118,9 @@ pub fn add(settings: &Settings, args: AddArgs) -> Result<u8, Error> {
     };
     environment::check(&args.name, &value)?;
     let sensitive = !args.not_sensitive;
+    if let Some(server) = server {
+        return remote::add(&server, &owner, &args.name, &value, sensitive, args.replace);
+    }
     for doubt in environment::doubts(&value, sensitive) {
         let hint = match doubt {
             environment::Doubt::LineBreak => "",
@@ -126,14 +134,24 @@ pub fn add(settings: &Settings, args: AddArgs) -> Result<u8, Error> {
 }
 
 /// Adds a service.
-pub fn add_service(settings: &Settings, args: AddServiceArgs) -> Result<u8, Error> {
+pub fn add_service(
+    settings: &Settings,
+    args: AddServiceArgs,
+    token: Option<Value>,
+) -> Result<u8, Error> {
     let owner = args.owner.owner()?;
+    let server = args.server.open(token)?;
     let replace = args.replace;
     let service = match &args.from_file {
         Some(path) => Service::parse(read(path)?.expose())
             .map_err(|why| Error::ServiceFile(named(path), why))?,
         None => from_fields(args)?,
     };
+    if let Some(server) = server {
+        let text = service.render();
+        drop(service);
+        return remote::add_service(&server, &owner, &text, replace);
+    }
     warn_of_service(&service, settings);
     let (name, value) = (Name::pgservice(service.name()), service.render());
     // The store may have to be waited for.

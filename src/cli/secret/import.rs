@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::add::{named, read};
-use super::{author, output, store, warn_of_level, warn_of_service};
-use crate::cli::args::OwnerArgs;
+use super::{author, output, remote, store, warn_of_level, warn_of_service};
+use crate::cli::args::{OwnerArgs, ServerArgs};
 use crate::cli::output::Table;
 use crate::dotenv::{self, Variable};
 use crate::error::Error;
@@ -40,6 +40,8 @@ pub struct ImportArgs {
     /// Don't ask
     #[arg(long)]
     yes: bool,
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 /// A file of secrets.
@@ -52,10 +54,18 @@ enum FileFormat {
 }
 
 /// Imports a file.
-pub fn import(settings: &Settings, args: &ImportArgs) -> Result<u8, Error> {
+pub fn import(settings: &Settings, args: &ImportArgs, token: Option<Value>) -> Result<u8, Error> {
     let owner = args.owner.owner()?;
     let format = format(args)?;
+    let server = args.server.open(token)?;
     let text = read(&args.file)?;
+    if let Some(server) = server {
+        let format = match format {
+            FileFormat::PgService => "pg_service",
+            FileFormat::Env => "dotenv",
+        };
+        return remote::import(&server, &owner, format, &text, args.replace, args.yes);
+    }
     let secrets = match format {
         FileFormat::PgService => services(settings, &text, &owner)
             .map_err(|why| Error::ServiceFile(named(&args.file), why))?,
@@ -67,34 +77,53 @@ pub fn import(settings: &Settings, args: &ImportArgs) -> Result<u8, Error> {
         return Err(Error::Input(format!("{}: there is nothing in it", args.file.display())));
     }
     let taken = taken(settings, &owner)?;
-    let mut table = Table::new(["SECRET", "TO", "WHAT HAPPENS"]);
-    for secret in &secrets {
-        let happens = match (taken.contains(&secret.name), args.replace) {
-            (false, _) => "added",
-            (true, true) => "replaces the one that is there",
-            (true, false) => "refused: there is one; --replace puts this in its place",
-        };
-        table.row([secret.name.to_string(), owner.to_string(), happens.to_owned()]);
-    }
-    output::print(&table.render())?;
+    let rows = secrets.iter().map(|secret| (secret.name.clone(), taken.contains(&secret.name)));
+    output::print(&table(rows, &owner, args.replace))?;
     let refused = secrets.iter().find(|secret| taken.contains(&secret.name));
     if let Some(secret) = refused.filter(|_| !args.replace) {
         let (name, owner) = (secret.name.clone(), owner);
         return Err(StoreError::Exists { name, owner }.into());
     }
     warn_of_level(&owner);
-    if !args.yes {
-        if !output::interactive() {
-            return Err(Error::Usage("nothing was added; say --yes to add them".into()));
-        }
-        if !output::confirm("Add them?")? {
-            output::note("nothing was added");
-            return Ok(0);
-        }
+    if !agreed(args.yes)? {
+        return Ok(0);
     }
     let added = store(settings, &secrets, args.replace)?;
     output::line(&format!("added {} secrets to {owner}", added.len()))?;
     Ok(0)
+}
+
+/// What would be added, and what of it stands there already.
+pub(super) fn table(
+    rows: impl Iterator<Item = (Name, bool)>,
+    owner: &Owner,
+    replace: bool,
+) -> String {
+    let mut table = Table::new(["SECRET", "TO", "WHAT HAPPENS"]);
+    for (name, taken) in rows {
+        let happens = match (taken, replace) {
+            (false, _) => "added",
+            (true, true) => "replaces the one that is there",
+            (true, false) => "refused: there is one; --replace puts this in its place",
+        };
+        table.row([name.to_string(), owner.to_string(), happens.to_owned()]);
+    }
+    table.render()
+}
+
+/// Whether it is to be done: `yes`, or somebody says so.
+pub(super) fn agreed(yes: bool) -> Result<bool, Error> {
+    if yes {
+        return Ok(true);
+    }
+    if !output::interactive() {
+        return Err(Error::Usage("nothing was added; say --yes to add them".into()));
+    }
+    let agreed = output::confirm("Add them?")?;
+    if !agreed {
+        output::note("nothing was added");
+    }
+    Ok(agreed)
 }
 
 fn format(args: &ImportArgs) -> Result<FileFormat, Error> {

@@ -3,11 +3,11 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::output;
-use crate::cli::args::{Format, OwnerArgs};
+use super::{output, remote};
+use crate::cli::args::{Format, OwnerArgs, ServerArgs};
 use crate::cli::output::{DIM, Table};
 use crate::error::Error;
-use crate::secret::{Kind, Level};
+use crate::secret::{Kind, Level, Value};
 use crate::settings::Settings;
 use crate::store::{Record, Selection, Store};
 
@@ -22,6 +22,8 @@ pub struct ListArgs {
     /// How to print
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: Format,
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 #[derive(Serialize)]
@@ -44,9 +46,11 @@ struct Row<'a> {
 }
 
 /// Lists secrets.
-pub fn list(settings: &Settings, args: &ListArgs) -> Result<u8, Error> {
-    let mut store = Store::from_settings(&settings.store)?;
-    let records = store.list(&selection(&args.owner)?)?;
+pub fn list(settings: &Settings, args: &ListArgs, token: Option<Value>) -> Result<u8, Error> {
+    let records = match args.server.open(token)? {
+        Some(server) => remote::list(&server, &args.owner)?,
+        None => Store::from_settings(&settings.store)?.list(&selection(&args.owner)?)?,
+    };
     match args.format {
         Format::Json => {
             output::json(&Listing {

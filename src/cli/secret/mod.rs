@@ -1,8 +1,9 @@
-//! `secret`: adding, importing, listing and removing secrets of the embedded store.
+//! `secret`: adding, importing, listing and removing secrets, in the embedded store or at a service.
 
 pub mod add;
 pub mod import;
 pub mod list;
+mod remote;
 pub mod remove;
 
 use clap::Subcommand;
@@ -11,7 +12,7 @@ use super::output;
 use crate::backend::BackendError;
 use crate::error::Error;
 use crate::pgservice::Service;
-use crate::secret::Owner;
+use crate::secret::{Owner, Value};
 use crate::settings::{Place, Settings};
 use crate::store::{
     KeyError, KeyId, Keyring, NewSecret, PublicKey, Record, Store, StoreError, keys,
@@ -30,14 +31,18 @@ pub(super) enum SecretCommand {
 }
 
 /// Runs one of them; returns the exit code.
-pub(super) fn run(settings: &Settings, command: SecretCommand) -> Result<u8, Error> {
+pub(super) fn run(
+    settings: &Settings,
+    command: SecretCommand,
+    token: Option<Value>,
+) -> Result<u8, Error> {
     match command {
-        SecretCommand::Add(args) => add::add(settings, args),
-        SecretCommand::AddService(args) => add::add_service(settings, args),
-        SecretCommand::Import(args) => import::import(settings, &args),
-        SecretCommand::List(args) => list::list(settings, &args),
-        SecretCommand::Remove(args) => remove::remove(settings, &args),
-        SecretCommand::Purge(args) => remove::purge(settings, &args),
+        SecretCommand::Add(args) => add::add(settings, args, token),
+        SecretCommand::AddService(args) => add::add_service(settings, args, token),
+        SecretCommand::Import(args) => import::import(settings, &args, token),
+        SecretCommand::List(args) => list::list(settings, &args, token),
+        SecretCommand::Remove(args) => remove::remove(settings, &args, token),
+        SecretCommand::Purge(args) => remove::purge(settings, &args, token),
     }
 }
 
@@ -151,7 +156,7 @@ pub(super) fn open_or_create(settings: &Settings, key: &PublicKey) -> Result<Sto
 }
 
 /// Who adds a secret here: the account's name.
-fn author() -> String {
+pub(super) fn author() -> String {
     let uid = nix::unistd::getuid().to_string();
     // Not getpwuid(3): a static program crashes where that loads a module for accounts that are
     // kept elsewhere.

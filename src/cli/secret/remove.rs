@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use clap::Args;
 
 use super::list::table;
-use super::output;
-use crate::cli::args::OwnerArgs;
+use super::{output, remote};
+use crate::cli::args::{OwnerArgs, ServerArgs};
 use crate::error::Error;
-use crate::secret::{Id, Name, Owner, SecretId};
+use crate::secret::{Id, Name, Owner, SecretId, Value};
 use crate::settings::Settings;
 use crate::store::{Record, Selection, Store};
 
@@ -24,6 +24,8 @@ pub struct RemoveArgs {
     secret: String,
     #[command(flatten)]
     owner: OwnerArgs,
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 /// Remove everything of a project, an organization or a user.
@@ -45,10 +47,15 @@ pub struct PurgeArgs {
     /// Remove it
     #[arg(long)]
     yes: bool,
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 /// Removes one secret.
-pub fn remove(settings: &Settings, args: &RemoveArgs) -> Result<u8, Error> {
+pub fn remove(settings: &Settings, args: &RemoveArgs, token: Option<Value>) -> Result<u8, Error> {
+    if let Some(server) = args.server.open(token)? {
+        return remote::remove(&server, &args.secret, &args.owner);
+    }
     let mut store = Store::from_settings(&settings.store)?;
     let record = find(&mut store, args)?;
     store.remove(&record)?;
@@ -59,15 +66,19 @@ pub fn remove(settings: &Settings, args: &RemoveArgs) -> Result<u8, Error> {
 }
 
 /// Removes many, or shows them.
-pub fn purge(settings: &Settings, args: &PurgeArgs) -> Result<u8, Error> {
-    let mut store = Store::from_settings(&settings.store)?;
+pub fn purge(settings: &Settings, args: &PurgeArgs, token: Option<Value>) -> Result<u8, Error> {
     let selection = match (&args.project, &args.organization, &args.user) {
         (Some(project), _, _) => Selection::Project(project.clone()),
         (_, Some(organization), _) => Selection::Organization(organization.clone()),
         (_, _, Some(user)) => Selection::User(user.clone()),
         (None, None, None) => return Err(Error::Usage("say whose: -P, -O or -U".into())),
     };
-    let records = store.list(&selection)?;
+    let server = args.server.open(token)?;
+    let mut store = None;
+    let records = match &server {
+        Some(server) => remote::purge(server, &selection, true)?,
+        None => store.insert(Store::from_settings(&settings.store)?).list(&selection)?,
+    };
     if records.is_empty() {
         output::note("there is nothing to remove");
     } else {
@@ -84,7 +95,11 @@ pub fn purge(settings: &Settings, args: &PurgeArgs) -> Result<u8, Error> {
         return Ok(0);
     }
     // Also where nothing is left to see: a checksum may still miss what is gone.
-    let removed = store.purge(&selection)?;
+    let removed = match (server, store) {
+        (_, Some(mut store)) => store.purge(&selection)?,
+        (Some(server), None) => remote::purge(&server, &selection, false)?.len() as u64,
+        (None, None) => 0,
+    };
     output::line(&format!("removed {removed} secrets"))?;
     Ok(0)
 }

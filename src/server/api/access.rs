@@ -15,7 +15,7 @@ use super::refused::Refused;
 use super::shapes;
 use crate::access::{Access, Actor, Grant, Role};
 use crate::secret::{Value, ValueBuf};
-use crate::server::administration::{Administration, ApiToken, Page, Revoked, TokenRequest};
+use crate::server::administration::{Administration, ApiToken, Page, TokenRequest};
 use crate::wire::management as wire;
 
 type Answer = Result<Response, Refused>;
@@ -66,9 +66,8 @@ pub(super) async fn revoke_grant(
     uri: Uri,
 ) -> Answer {
     Asked::nothing(&uri)?;
-    let Revoked { granted, tokens } = administration.revoke_grant(&actor, &id).await?;
-    let tokens = tokens.into_iter().map(shapes::token).collect();
-    Ok(shapes::ok(&wire::Revoked { revoked: shapes::granted(granted), tokens }))
+    let revoked = administration.revoke_grant(&actor, &id).await?;
+    Ok(shapes::ok(&shapes::revoked(revoked)))
 }
 
 /// `GET /v1/tokens`

@@ -125,13 +125,18 @@ pub(super) fn role(grant: &Grant) -> wire::Role {
     wire::Role { role: grant.role().to_string(), organization, project }
 }
 
-pub(super) fn granted(granted: facts::Granted) -> wire::Grant {
+pub(crate) fn granted(granted: facts::Granted) -> wire::Grant {
     let facts::Granted { id, subject, grant, granted_at, granted_by } = granted;
     let wire::Role { role, organization, project } = role(&grant);
     wire::Grant { id, subject, role, organization, project, granted_at, granted_by }
 }
 
-pub(super) fn token(token: facts::ApiToken) -> wire::Token {
+pub(crate) fn revoked(revoked: facts::Revoked) -> wire::Revoked {
+    let facts::Revoked { granted: grant, tokens } = revoked;
+    wire::Revoked { revoked: granted(grant), tokens: tokens.into_iter().map(token).collect() }
+}
+
+pub(crate) fn token(token: facts::ApiToken) -> wire::Token {
     let wire::Role { role, organization, project } = role(&token.grant);
     wire::Token {
         id: token.id,
@@ -171,7 +176,7 @@ pub(super) fn project(registered: facts::Registered<facts::Project>) -> wire::Pr
     }
 }
 
-pub(super) fn audit_row(row: facts::AuditRow) -> wire::AuditRow {
+pub(crate) fn audit_row(row: facts::AuditRow) -> wire::AuditRow {
     let facts::AuditRow { id, at, actor, action, decision, reason, level, owner, user, detail } =
         row;
     let detail = serde_json::from_str(&detail).unwrap_or_default();

@@ -1,0 +1,107 @@
+//! Where administration happens: at a secrets service, or in the local store.
+//!
+//! Invariant: who does it in the local store is in its audit, by the account's name; they could
+//! change the store's file anyway.
+
+use super::args::ServerArgs;
+use super::block_on;
+use super::secret::{author, store_for_service};
+use crate::access::{Access, Actor, Grant, Scope, Via};
+use crate::client::Server;
+use crate::error::Error;
+use crate::secret::{Id, Value};
+use crate::server::administration::{Administration, Refusal};
+use crate::server::service;
+use crate::settings::Settings;
+use crate::store::Pool;
+use crate::wire::management::segment;
+
+/// A service, or the local store.
+pub(super) enum Place {
+    /// A service, asked with an API token.
+    Server(Server),
+    /// The store in a file, for whoever can write it.
+    Here(Box<Here>),
+}
+
+/// The local store.
+pub(super) struct Here {
+    pub(super) administration: Administration,
+    pub(super) actor: Actor,
+    pool: Pool,
+}
+
+impl Place {
+    pub(super) fn open(
+        settings: &Settings,
+        args: &ServerArgs,
+        token: Option<Value>,
+    ) -> Result<Self, Error> {
+        if let Some(server) = args.open(token)? {
+            return Ok(Self::Server(server));
+        }
+        store_for_service(settings)?;
+        let pool = Pool::open(&settings.store.place, 1)?;
+        let administration = service::administration(settings, pool.clone())?;
+        let name = author();
+        let actor = Actor {
+            subject: format!("local:{name}"),
+            name,
+            claimed: vec![Grant::Operator],
+            grants: vec![Grant::Operator],
+            access: Access::Manage,
+            via: Via::Link,
+        };
+        Ok(Self::Here(Box::new(Here { administration, actor, pool })))
+    }
+}
+
+impl Here {
+    /// Does it, and closes the store.
+    pub(super) fn finish<T>(
+        self,
+        work: impl AsyncFnOnce(&Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        block_on(async {
+            let done = work(&self).await;
+            self.pool.close().await;
+            done
+        })?
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Store(error) => error,
+            refusal => Self::Input(refusal.to_string()),
+        }
+    }
+}
+
+/// The role that the options mean.
+pub(super) fn grant(
+    operator: bool,
+    organization: Option<&Id>,
+    project: Option<&Id>,
+) -> Result<Grant, Error> {
+    match (operator, organization, project) {
+        (true, None, None) => Ok(Grant::Operator),
+        (false, Some(id), None) => Ok(Grant::OrganizationAdmin(id.clone())),
+        (false, None, Some(id)) => Ok(Grant::ProjectAdmin(id.clone())),
+        _ => Err(Error::Usage("say for what: --operator, -O ORGANIZATION or -P PROJECT".into())),
+    }
+}
+
+/// What the options mean in a list; `None`: what is for everything.
+pub(super) fn scope(organization: Option<&Id>, project: Option<&Id>) -> Option<Scope> {
+    let organization = organization.cloned().map(Scope::Organization);
+    organization.or(project.cloned().map(Scope::Project))
+}
+
+/// The same as a query, with its question mark.
+pub(super) fn query(scope: Option<&Scope>) -> String {
+    scope.map_or(String::new(), |scope| {
+        format!("?{}={}", scope.word(), segment(scope.id().as_str()))
+    })
+}

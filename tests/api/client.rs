@@ -1,0 +1,227 @@
+//! The command line, with `--server` and without.
+
+use std::path::PathBuf;
+
+use super::*;
+use crate::support::http::{self, Answer as Scripted};
+use crate::support::{Ended, end};
+
+impl Service {
+    fn token_file(&self, token: &str) -> PathBuf {
+        let name = format!("{token}.token");
+        self.sandbox.write(&name, &self.tokens[token])
+    }
+
+    /// The program's arguments for asking as the holder of a token.
+    fn arguments(&self, token: &str, command: &str) -> Vec<String> {
+        let file = self.token_file(token).display().to_string();
+        let mut arguments: Vec<String> = command.split(' ').map(ToOwned::to_owned).collect();
+        let server = format!("http://{}", self.address);
+        arguments.extend(["--server".into(), server, "--token-file".into(), file]);
+        arguments
+    }
+
+    /// Runs a command at the service.
+    fn run(&self, token: &str, command: &str, input: &str) -> Ended {
+        self.sandbox.run_with(self.arguments(token, command), input)
+    }
+
+    /// Runs a command on the store itself, with the service's settings.
+    fn here(&self, command: &str) -> Ended {
+        let settings = self.sandbox.path("settings.toml").display().to_string();
+        let mut arguments = vec!["--settings", &settings];
+        arguments.extend(command.split(' '));
+        self.sandbox.run(arguments)
+    }
+}
+
+#[test]
+fn secrets_are_administered_from_afar() {
+    let service = Service::new();
+    let added = service.run("project", "secret add API_KEY -P survey -U ada", "s3cr3t-key");
+    let added = added.success().stdout;
+    assert!(added.starts_with("added envvar:API_KEY to project survey, user ada, id "), "{added}");
+    let id = added.trim().rsplit(' ').next().unwrap().to_owned();
+    service.run("project", "secret add API_KEY -P survey -U ada", "other").error(
+        65,
+        "request_refused",
+        "409 secret_exists",
+    );
+    let fields = "secret add-service -P survey --service ninja --db-host h --password-stdin";
+    service.run("project", fields, "hunter2-hunter2").success();
+    let file = service.sandbox.write("import.env", "A=one-two\nB=two-three\n");
+    let import = format!("secret import {} -P survey --yes", file.display());
+    let imported = service.run("project", &import, "").success().stdout;
+    assert!(imported.ends_with("added 2 secrets to project survey\n"), "{imported}");
+    service.run("project", &import, "").error(65, "request_refused", "secret_exists");
+    // The same table and the same JSON as where the store is.
+    let listed = service.run("project", "secret list -P survey", "").success().stdout;
+    assert_eq!(listed, service.here("secret list -P survey").success().stdout);
+    assert!(listed.contains(&id), "{listed}");
+    let json = service.run("project", "secret list -P survey --format json", "").success().stdout;
+    assert_eq!(json, service.here("secret list -P survey --format json").success().stdout);
+    let own = service.run("project", "secret list -P survey -U ada", "").success().stdout;
+    assert_eq!(own.lines().count(), 2, "{own}");
+    let removed = service.run("project", "secret remove envvar:API_KEY -P survey -U ada", "");
+    let removed = removed.success().stdout;
+    assert!(
+        removed.starts_with("removed envvar:API_KEY of project survey, user ada\n"),
+        "{removed}"
+    );
+    assert!(removed.contains("get none"), "{removed}");
+    service.run("project", &format!("secret remove {id}"), "").error(65, "request_refused", "404");
+    let asked = service.run("project", "secret purge -P survey", "").success();
+    assert!(asked.stderr.contains("nothing was removed"), "{}", asked.stderr);
+    let purged = service.run("project", "secret purge -P survey --yes", "").success().stdout;
+    assert!(purged.ends_with("removed 3 secrets\n"), "{purged}");
+}
+
+#[test]
+fn a_job_is_explained_from_afar() {
+    let service = Service::new();
+    service.run("organization", "secret add API_KEY -O org", "of-organization").success();
+    service.run("organization", "secret add API_KEY -P survey", "of-project").success();
+    // The registered organization counts.
+    let explain = "explain -P survey -U ada --format json";
+    let afar = service.run("project", explain, "").success();
+    let here = service.here("explain -O org -P survey -U ada --format json").success();
+    assert_eq!(afar.stdout, here.stdout);
+    assert!(afar.stderr.contains("registered as org"), "{}", afar.stderr);
+    let refused = service.run("project", "explain -P survey -U zoe", "").fails(77);
+    assert!(refused.stderr.contains("not_a_member"), "{}", refused.stderr);
+    let job = service.sandbox.job(json!({"require": ["envvar:NONE"]}));
+    let missing = service.run("project", &format!("explain {}", job.display()), "").fails(66);
+    assert!(missing.stderr.contains("envvar:NONE"), "{}", missing.stderr);
+}
+
+#[test]
+fn what_a_service_refuses_is_said() {
+    let service = Service::new();
+    let add = "secret add A -P survey";
+    service.run("reader", add, "one-two").error(77, "request_denied", "403 read_only");
+    service.run("revoked", add, "one-two").error(77, "request_denied", "401 token_invalid");
+    service.run("stranger", add, "one-two").error(65, "request_refused", "404 not_found");
+    service.run("operator", "secret add A -P nowhere", "one-two").error(
+        65,
+        "request_refused",
+        "422 not_registered",
+    );
+    let grant = "grant add eve -P survey";
+    service.run("operator", grant, "").error(77, "request_denied", "403 no_delegation");
+    let sandbox = &service.sandbox;
+    let list = |server: &str| sandbox.run(["secret", "list", "-P", "survey", "--server", server]);
+    list("http://192.0.2.1").error(64, "usage", "in clear");
+    list("ftp://x").error(64, "usage", "no URL");
+    list("https://127.0.0.1:1").error(78, "token_missing", "--token-file");
+    let file = service.token_file("operator").display().to_string();
+    let gone = ["secret", "list", "-P", "survey", "--patience", "1", "--token-file", &file];
+    let gone = gone.into_iter().chain(["--server", "http://127.0.0.1:1"]);
+    sandbox.run(gone).error(69, "backend_unavailable", "refused");
+}
+
+/// The token by environment is used, and nothing that the program starts has it.
+#[test]
+fn a_token_comes_by_environment() {
+    let service = Service::new();
+    let server = format!("http://{}", service.address);
+    let mut list = service.sandbox.command(["secret", "list", "-P", "survey"]);
+    list.env("QGIS_SECRETS_SERVER", &server);
+    list.env("QGIS_SECRETS_API_TOKEN", &service.tokens["project"]);
+    end(list).success();
+    let script = "test -z \"$QGIS_SECRETS_API_TOKEN\"";
+    let mut job = service.sandbox.command(["exec", "-P", "survey", "--", "sh", "-c", script]);
+    job.env("QGIS_SECRETS_API_TOKEN", &service.tokens["project"]);
+    end(job).success();
+}
+
+#[test]
+fn only_what_may_be_done_twice_is_asked_again() {
+    let sandbox = Sandbox::new();
+    let token = sandbox.token("qgis_secrets_x");
+    let token = token.to_str().unwrap();
+    let added = json!({"warnings": [], "secrets": [{
+        "id": "1", "kind": "envvar", "key": "A", "level": "project", "owner": "survey",
+        "user": null, "sensitive": true, "created_at": "now", "created_by": "ada",
+    }]});
+    let script = [Scripted::status(503), Scripted::Status(201, added.to_string().into())];
+    let server = http::Server::new(script);
+    let add = ["secret", "add", "A", "-P", "survey", "--token-file", token, "--server"];
+    let url = server.url("");
+    sandbox.run_with(add.into_iter().chain([url.as_str()]), "one-two").success();
+    let requests = server.requests();
+    let keys: Vec<_> = requests.iter().map(|request| request.header("Idempotency-Key")).collect();
+    assert_eq!(keys.len(), 2);
+    assert!(keys[0].is_some() && keys[0] == keys[1], "{keys:?}");
+    assert_eq!(requests[0].header("Authorization"), Some("Bearer qgis_secrets_x"));
+    assert_eq!(requests[0].body, requests[1].body);
+
+    let server = http::Server::new([Scripted::status(503)]);
+    let remove = ["secret", "remove", "1", "--token-file", token, "--server"];
+    let url = server.url("");
+    let ended = sandbox.run(remove.into_iter().chain([url.as_str()]));
+    ended.error(69, "backend_unavailable", "may have done it");
+    assert_eq!(server.requests().len(), 1);
+
+    // A service that repeats what it was sent doesn't make it known.
+    let echo = "{\"kind\":\"x\",\"detail\":\"Bearer qgis_secrets_x \\u001b[2J\"}";
+    let server = http::Server::new([Scripted::Status(400, echo.into())]);
+    let url = server.url("");
+    let ended = sandbox.run(remove.into_iter().chain([url.as_str()]));
+    let ended = ended.error(65, "request_refused", "400 x");
+    assert!(!ended.stderr.contains("qgis_secrets_x") && !ended.stderr.contains('\u{1b}'));
+}
+
+#[test]
+fn the_first_token_is_made_where_the_store_is() {
+    let service = Service::new();
+    let created = service.here("api-token create first -P survey --days 2").success();
+    let token = created.stdout.trim();
+    assert!(token.starts_with("qgis_secrets_") && token.len() == 94, "{token}");
+    let headers = format!("Authorization: Bearer {token}\r\n");
+    let path = "/v1/projects/survey/secrets";
+    assert_eq!(service.send("GET", path, &headers, None).status, 200);
+    let listed = service.here("api-token list -P survey").success().stdout;
+    assert!(listed.contains("first") && !listed.contains(token), "{listed}");
+    let afar = service.run("project", "api-token list -P survey --format json", "").success();
+    let afar: Json = serde_json::from_str(&afar.stdout).unwrap();
+    assert!(afar["tokens"].as_array().unwrap().iter().any(|token| token["name"] == "first"));
+    service.run("project", &format!("api-token revoke {}", &token[13..29]), "").success();
+    assert_eq!(service.send("GET", path, &headers, None).status, 401);
+    service.here("api-token create x -P nowhere").error(65, "input_refused", "not registered");
+
+    let given = service.here("grant add eve -P survey").success().stdout;
+    assert!(given.starts_with("eve is admin of project survey, id "), "{given}");
+    let id = given.trim().rsplit(' ').next().unwrap();
+    let listed = service.run("operator", "grant list -P survey", "").success().stdout;
+    assert!(listed.contains("eve") && listed.contains("local:"), "{listed}");
+    let taken = service.run("operator", &format!("grant remove {id}"), "").success().stdout;
+    assert_eq!(taken, "eve is no project_admin of survey any more\n");
+    service.here(&format!("grant remove {id}")).fails(65);
+}
+
+#[test]
+fn the_audit_is_exported_whole() {
+    let service = Service::new();
+    let lines: String = (0..3).map(|n| format!("V{n}=value-{n}\n")).collect();
+    let file = json!({"format": "dotenv", "text": lines});
+    service.post("/v1/projects/survey/secrets/import", file).with(201);
+    // More than fit into one part.
+    for _ in 0..520 {
+        service.ask("stranger", "GET", "/v1/projects/survey/secrets", None);
+    }
+    let afar = service.run("operator", "audit export -P survey", "").success().stdout;
+    let rows: Vec<Json> = afar.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(rows.len() > 520, "{}", rows.len());
+    assert!(rows.iter().any(|row| row["action"] == "secret.add" && row["decision"] == "allowed"));
+    assert!(rows.iter().all(|row| row["owner"] == "survey"));
+    assert!(!afar.contains("value-1"));
+    assert_eq!(afar, service.here("audit export -P survey").success().stdout);
+    let csv = service.here("audit export -P survey --format csv").success().stdout;
+    assert_eq!(csv.lines().count(), rows.len() + 1);
+    assert!(csv.starts_with("id,at,actor,action,decision,reason,"), "{csv}");
+    let none = "audit export --since 2999-01-01T00:00:00Z";
+    assert_eq!(service.here(none).success().stdout, "");
+    assert_eq!(service.run("operator", none, "").success().stdout, "");
+    let all = "audit export -P survey --since 2000-01-01T00:00:00Z";
+    assert_eq!(service.run("operator", all, "").success().stdout, afar);
+}
