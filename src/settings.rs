@@ -221,6 +221,8 @@ pub struct Overrides {
     pub job_token_file: Option<PathBuf>,
     /// `service.listen`
     pub listen: Option<String>,
+    /// `service.job_tokens.keys_files`; none: what the file says.
+    pub job_token_keys: Vec<PathBuf>,
     /// `service.role`
     pub service_role: Option<service::ServiceRole>,
     /// `job.token_file`

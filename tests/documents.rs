@@ -73,6 +73,7 @@ fn links_between_documents_lead_somewhere() {
         "docs/api.md",
         "docs/backends.md",
         "docs/access.md",
+        "docs/service.md",
         "docs/containment.md",
         "docs/errors.md",
         "docs/job-tokens.md",

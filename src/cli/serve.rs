@@ -1,6 +1,7 @@
 //! `serve`: the secrets service.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
@@ -23,13 +24,17 @@ use crate::settings::{Overrides, Settings};
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  qgis-secrets serve                                   (tries it out: page, API and jobs)
+  qgis-secrets serve                                   (tries it out: page and API)
+  qgis-secrets serve --job-token-keys sign.pem.pub     (answers jobs as well)
   qgis-secrets serve --role admin --public-key key.pub (adds secrets, can't read them)
   qgis-secrets serve --role resolve --listen unix:/run/qgis-secrets/jobs.sock")]
 pub struct ServeArgs {
     /// Where to listen: ADDRESS:PORT, unix:/path, or systemd for a socket that it opened
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
+    /// A file of public keys that sign job tokens: PEM, or a JWK set (can be repeated)
+    #[arg(long, value_name = "FILE")]
+    job_token_keys: Vec<PathBuf>,
     /// What to serve
     #[arg(long, value_name = "ROLE")]
     role: Option<RoleArg>,
@@ -54,7 +59,12 @@ impl ServeArgs {
             RoleArg::Admin => ServiceRole::Admin,
             RoleArg::Resolve => ServiceRole::Resolve,
         });
-        Overrides { listen: self.listen.clone(), service_role: role, ..global.overrides() }
+        Overrides {
+            listen: self.listen.clone(),
+            service_role: role,
+            job_token_keys: self.job_token_keys.clone(),
+            ..global.overrides()
+        }
     }
 }
 

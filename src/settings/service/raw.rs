@@ -199,9 +199,15 @@ struct RawAudit {
 impl RawService {
     /// Checks the section.
     /// What the command line says beats the file.
-    pub(in crate::settings) fn under(self, overrides: &Overrides) -> Self {
-        let listen = overrides.listen.clone().unwrap_or(self.listen);
-        Self { listen, role: overrides.service_role.unwrap_or(self.role), ..self }
+    pub(in crate::settings) fn under(mut self, overrides: &Overrides) -> Self {
+        if let Some(listen) = &overrides.listen {
+            self.listen.clone_from(listen);
+        }
+        if !overrides.job_token_keys.is_empty() {
+            self.job_tokens.keys_files.clone_from(&overrides.job_token_keys);
+        }
+        self.role = overrides.service_role.unwrap_or(self.role);
+        self
     }
 
     pub(in crate::settings) fn check(self) -> Result<Service, InvalidSettings> {
