@@ -48,7 +48,7 @@ fn the_sample_lists_every_setting() {
     let schema = serde_json::to_value(schemars::schema_for!(File)).unwrap();
     let sample: toml::Table = toml::from_str(&uncommented()).unwrap();
     let sections = schema["properties"].as_object().unwrap();
-    assert_eq!(sections.len(), 10);
+    assert_eq!(sections.len(), 11);
     for (section, reference) in sections {
         let name = reference["$ref"].as_str().unwrap().rsplit('/').next().unwrap();
         let keys = schema["$defs"][name]["properties"].as_object().unwrap();
