@@ -84,6 +84,16 @@ test: deps ## Checks format, lints and documentation, and runs all tests
 test-kill: deps ## Kills runs at every system call, and looks for what remains
 	QGIS_SECRETS_TEST_KILLS=1000 $(CARGO) test --locked --test suite -- --nocapture killing:: --skip hostile::
 
+# Schemathesis comes from PyPI, into a folder below target/. It takes half a minute once that is there.
+SCHEMATHESIS = $(abspath $(or $(CARGO_TARGET_DIR),target))/schemathesis
+
+.PHONY: test-api
+test-api: ## Throws requests made from the OpenAPI document at the service (needs python3 and PyPI)
+	$(CARGO) build --locked
+	[ -x '$(SCHEMATHESIS)/bin/schemathesis' ] || { python3 -m venv '$(SCHEMATHESIS)' \
+	    && '$(SCHEMATHESIS)/bin/pip' install --quiet 'schemathesis>=4,<5'; }
+	tests/api/schemathesis '$(subst /release/,/debug/,$(BINARY))' '$(SCHEMATHESIS)/bin/schemathesis'
+
 # The sysroot and Cargo's folder are looked up here: sudo changes PATH and HOME.
 .PHONY: test-image
 test-image: image-deps ## Builds the Dockerfile without a registry, and tests the image (root or sudo)
