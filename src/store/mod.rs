@@ -15,6 +15,7 @@ pub mod migrate;
 pub mod page;
 #[cfg(feature = "service")]
 pub mod pool;
+#[cfg(feature = "service")]
 pub mod postgres;
 pub mod registry;
 mod retry;
