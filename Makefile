@@ -18,7 +18,10 @@ AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo) env
 # libc6-dev has the libc.a that a static binary is linked with; gcc only recommends it.
 TEST_PACKAGES := gcc libc6-dev make openssl pkg-config \
     qgis qgis-providers python3-qgis \
-    postgresql-15 postgresql-15-postgis-3 libpq5
+    postgresql-15 postgresql-15-postgis-3 libpq5 \
+    chromium chromium-driver python3-venv
+# What drives the browser, apart from the system's own Python.
+TEST_TOOLS = $(abspath $(or $(CARGO_TARGET_DIR),target))/test-tools
 # tini is what the runner's own cost is compared with.
 BENCH_PACKAGES := tini hyperfine
 IMAGE_PACKAGES := buildah debootstrap
@@ -52,8 +55,16 @@ help: ## Lists these targets
 	    | while IFS=$$'\t' read -r name text; do printf 'make %-11s %s\n' "$$name" "$$text"; done
 
 .PHONY: deps
-deps: ## Installs what the build, the tests and the demo need (QGIS, PostGIS, a C compiler)
+deps: ## Installs what the build, the tests and the demo need (QGIS, PostGIS, a browser, a C compiler)
 	@$(call install,$(TEST_PACKAGES))
+	@digest=$$(sha256sum <tests/requirements.txt); \
+	if [ "$$digest" != "$$(cat '$(TEST_TOOLS)/digest' 2>/dev/null)" ]; then \
+	    echo 'Installing by pip: tests/requirements.txt'; \
+	    /usr/bin/python3 -m venv --clear '$(TEST_TOOLS)'; \
+	    '$(TEST_TOOLS)/bin/pip' install --quiet --disable-pip-version-check --no-deps \
+	        -r tests/requirements.txt; \
+	    echo "$$digest" >'$(TEST_TOOLS)/digest'; \
+	fi
 
 .PHONY: bench-deps
 bench-deps: ## Installs what the benchmarks need besides
