@@ -20,7 +20,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
-PATIENCE_S = 30
+PATIENCE_S = 8
 # More presses of Tab than any page needs.
 TABS = 150
 
@@ -41,7 +41,7 @@ FLAGS = [
 # What may have which role here.
 ELEMENTS = {
     "link": "a[href]",
-    "button": "button, summary",
+    "button": "button:not([tabindex='-1']), summary",
     "field": "input:not([type=hidden]):not([type=checkbox]), textarea, select",
     "checkbox": "input[type=checkbox]",
 }
@@ -136,15 +136,14 @@ class Browser:
         def search() -> WebElement | None:
             for root in self.driver.find_elements(By.CSS_SELECTOR, within):
                 for element in root.find_elements(By.CSS_SELECTOR, ELEMENTS[role]):
-                    if element.is_displayed() and element.get_attribute("tabindex") != "-1":
-                        if " ".join(element.accessible_name.split()) == name:
-                            return element
+                    if " ".join(element.accessible_name.split()) == name and element.is_displayed():
+                        return element
             return None
 
         return until(f"there is the {role} {name!r} at {self.address}", search)
 
-    def value(self, name: str) -> str:
-        return self.find("field", name).get_property("value")
+    def value(self, name: str, within: str = "body") -> str:
+        return self.find("field", name, within).get_property("value")
 
     def row(self, name: str) -> str:
         """The line of a table that begins with a name."""
