@@ -2,6 +2,7 @@
 //!
 //! - `api`: the management API: who may do what, what is sent, and that no value comes back
 //! - `bad_input`: each bad input gives its error and exit code; nothing starts, nothing is lost
+//! - `browsing`: the page in a real browser: tasks, accessibility, hostile text
 //! - `cli`: help, transcripts, completions and man pages
 //! - `connecting`: which role a service leads to, with real libpq and PostGIS
 //! - `containment`: levels, accounts, what a host refuses, and what remains of a run: nothing
@@ -30,6 +31,8 @@ mod support;
 
 mod api;
 mod bad_input;
+#[cfg(feature = "service")]
+mod browsing;
 mod checking;
 mod cli;
 mod connecting;

@@ -19,6 +19,8 @@ ORGANIZATION = "ninja"
 PROJECT = "ninja/field-survey"
 # Blanks at both ends, an empty first line, and what careless code escapes, cuts or interprets.
 KEY = "\n  first line \n\n<b>&amp;\" 'two' \\n %0A ${HOME}\t</textarea>\nümläut – end  \n"
+# With those, there are enough secrets for a filter.
+OTHERS = ["roads", "rivers", "woods"]
 ADDED = "The secret was added. Jobs that start from now on get it."
 ADDED_ALL = "The secrets were added. Jobs that start from now on get them."
 
@@ -172,29 +174,30 @@ class Story:
             assert line in got, (line, got)
 
     def paste_several(self) -> None:
-        """Two services at once, one of which is there."""
+        """Several services at once, one of which is there."""
         person, value = self.person, password()
         self.add_service_by_text(
             f"[ninja]\nhost=db\nuser=ninja_project\npassword={value}\n\n"
             f"; another\n[tiles]\nhost=tiles\nuser=tiles\npassword={value}\n"
+            + "".join(f"[{name}]\nhost=db\nuser=map\npassword={value}\n" for name in OTHERS)
         )
-        assert person.heading() == "Add 2 services"
+        assert person.heading() == "Add 5 services"
         person.press("Back to the text")
         person.press("Simple editor")
         person.sees("The simple editor holds exactly one service")
         assert "[tiles]" in person.value("Text of pg_service.conf"), "a service is lost"
         person.press("Save the secret")
         person.sees("is there already", "added")
-        person.press("Save 2 secrets")
+        person.press("Save 5 secrets")
         person.sees("This was not saved")
         person.press("Back to the text")
         assert "[tiles]" in person.value("Text of pg_service.conf")
         person.press("Save the secret")
         person.tick("Replace those that are there already")
-        person.press("Save 2 secrets")
+        person.press("Save 5 secrets")
         person.sees(ADDED_ALL, "tiles")
         person.saved.append(value)
-        assert self.services("ada").count(f"password={value}") == 2
+        assert self.services("ada").count(f"password={value}") == 5
 
     def add_service_by_text(self, text: str, user: str | None = None) -> None:
         person = self.person
