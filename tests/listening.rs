@@ -28,6 +28,7 @@ use qgis_secrets::server::limits::{Limits, Rates};
 use qgis_secrets::server::listen::{Address, Listener, Options, Peer, Proxies, Served, serve};
 use qgis_secrets::server::metrics::{Metrics, Readiness, router};
 use qgis_secrets::server::tls::Tls;
+use qgis_secrets::settings::service::MetricsFor;
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
@@ -87,8 +88,11 @@ impl Service {
         let stage = Arc::new(Stage { reached: AtomicUsize::new(0), gate: Semaphore::new(0) });
         let metrics = Metrics::new();
         let rates = Rates::new(&setup.limits, metrics.clone());
-        let routes =
-            routes(Arc::clone(&stage)).merge(router(metrics.clone(), Readiness::default()));
+        let routes = routes(Arc::clone(&stage)).merge(router(
+            metrics.clone(),
+            Readiness::default(),
+            MetricsFor::default(),
+        ));
         let app = around(routes, &setup.limits, rates, metrics.clone());
         let (stop, stopped) = oneshot::channel();
         let options = Options { limits: setup.limits, proxies: setup.proxies, metrics };

@@ -22,9 +22,11 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::problem::Problem;
+use crate::settings::service::MetricsFor;
 
 mod process;
 mod readiness;
+mod visible;
 
 pub use readiness::Readiness;
 
@@ -249,12 +251,14 @@ fn class(status: StatusCode) -> &'static str {
     }
 }
 
-/// `/live`, `/ready` and `/metrics`: for an address of their own, or for whoever may see them.
-pub fn router(metrics: Metrics, readiness: Readiness) -> Router {
+/// `/live` and `/ready`, for everybody: probes come from other machines, and learn one word. And
+/// `/metrics`, for whom the settings say.
+pub fn router(metrics: Metrics, readiness: Readiness, to: MetricsFor) -> Router {
+    let only = axum::middleware::from_fn_with_state(to, visible::only);
     Router::new()
+        .route("/metrics", get(text).with_state(metrics).layer(only))
         .route("/live", get(async || "live\n"))
         .route("/ready", get(ready).with_state(Arc::new(readiness)))
-        .route("/metrics", get(text).with_state(metrics))
 }
 
 async fn ready(State(readiness): State<Arc<Readiness>>) -> Response {

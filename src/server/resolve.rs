@@ -6,12 +6,13 @@
 
 mod keys;
 mod refused;
+mod said;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
@@ -24,6 +25,9 @@ use crate::job_token::{Claims, Verifier};
 use crate::membership::{self, Membership};
 use crate::precedence::{self, Candidate, Resolution};
 use crate::secret::Value;
+use crate::server::limits::Rates;
+use crate::server::listen::Peer;
+use crate::server::metrics::{Metrics, Resolved};
 use crate::store::database::Database;
 use crate::store::ledger::{self, Entry, Use};
 use crate::store::pool::Pool;
@@ -50,12 +54,35 @@ pub struct Resolver {
     verifier: Verifier,
     keys: KeyFile,
     membership: Membership,
+    metrics: Metrics,
+}
+
+/// Who asks, as far as the connection tells; both are missing only in tests of single routes.
+#[derive(Clone, Copy, Debug, Default)]
+struct Asking<'a> {
+    peer: Option<&'a Peer>,
+    rates: Option<&'a Rates>,
+}
+
+impl Asking<'_> {
+    /// Whether a peer's failures are too many for each to be a line of the log: whoever knocks
+    /// without a token must not be able to fill it.
+    fn is_loud(self) -> bool {
+        let (Some(peer), Some(rates)) = (self.peer, self.rates) else { return false };
+        rates.failed_too_often(peer).is_err()
+    }
 }
 
 impl Resolver {
     /// A resolver that opens with the keys of one key file.
-    pub fn new(pool: Pool, verifier: Verifier, keys: KeyFile, membership: Membership) -> Self {
-        Self { pool, verifier, keys, membership }
+    pub fn new(
+        pool: Pool,
+        verifier: Verifier,
+        keys: KeyFile,
+        membership: Membership,
+        metrics: Metrics,
+    ) -> Self {
+        Self { pool, verifier, keys, membership, metrics }
     }
 
     /// Whether job tokens can be checked now.
@@ -63,9 +90,33 @@ impl Resolver {
         Ok(self.verifier.ready(Timestamp::now()).await?)
     }
 
+    /// Whose token it is.
+    async fn verify(&self, token: Option<&Value>, asking: Asking<'_>) -> Result<Claims, Refused> {
+        let claims = match token {
+            Some(token) => {
+                self.verifier.verify(token, Timestamp::now()).await.map_err(Refused::from)
+            }
+            None => Err(Refused::NoToken),
+        };
+        if let (Err(refused), false) = (&claims, asking.is_loud()) {
+            said::stranger_denied(asking.peer, refused);
+        }
+        claims
+    }
+
     /// Answers one request, at most [`USES`] times for one token.
-    pub async fn answer(&self, token: &Value, body: &[u8]) -> Result<Answer, Refused> {
-        let claims = self.verifier.verify(token, Timestamp::now()).await?;
+    async fn answer(
+        &self,
+        token: Option<&Value>,
+        body: &[u8],
+        asking: Asking<'_>,
+    ) -> Result<Answer, Refused> {
+        let claims = self.verify(token, asking).await?;
+        if let Some(rates) = asking.rates {
+            let issuer = claims.issuer.as_deref().unwrap_or_default();
+            // No subject of the API or the page begins like this.
+            rates.request(&format!("job token {} of {issuer}", claims.id))?;
+        }
         let request = match Request::decode(body) {
             Ok(request) => request,
             Err(malformed) => return Err(malformed.into()),
@@ -104,15 +155,7 @@ impl Resolver {
         job: &JobId,
         resolution: &Resolution,
     ) -> Result<(), Refused> {
-        let given: Vec<_> = resolution
-            .winners()
-            .iter()
-            .map(|winner| {
-                let Candidate { name, .. } = &winner.secret;
-                json!({"kind": name.kind, "key": name.key, "level": winner.secret.level()})
-            })
-            .collect();
-        let entry = entry(claims, job, json!({"secrets": given}));
+        let entry = entry(claims, job, json!({"secrets": said::won(resolution)}));
         let exhausted = entry.clone().denied(Refused::UsedUp.kind());
         let (issuer, jti) = (claims.issuer.clone().unwrap_or_default(), claims.id.clone());
         let expires = claims.expires.as_second();
@@ -124,8 +167,14 @@ impl Resolver {
             Ok(used)
         };
         match self.pool.write(count).await? {
-            Use::Counted(_) => Ok(()),
-            Use::Exhausted => Err(Refused::UsedUp),
+            Use::Counted(_) => {
+                said::given(claims, job, resolution);
+                Ok(())
+            }
+            Use::Exhausted => {
+                said::denied(claims, job, &Refused::UsedUp);
+                Err(Refused::UsedUp)
+            }
         }
     }
 
@@ -144,6 +193,7 @@ impl Resolver {
 
     /// Writes a denial down; what can't be written down is refused all the same.
     async fn deny(&self, claims: &Claims, job: &JobId, refused: Refused) -> Refused {
+        said::denied(claims, job, &refused);
         let entry = entry(claims, job, json!({})).denied(refused.kind());
         let write = move |database: &mut dyn Database| ledger::record(database, &entry);
         match self.pool.write(write).await {
@@ -228,14 +278,22 @@ pub fn router(resolver: Arc<Resolver>) -> Router {
 
 async fn resolve(
     State(resolver): State<Arc<Resolver>>,
+    peer: Option<Extension<Peer>>,
+    rates: Option<Extension<Rates>>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let answered = match bearer(&headers) {
-        Some(token) => resolver.answer(&token, &body).await,
-        None => Err(Refused::NoToken),
-    };
-    match answered.and_then(|answer| Ok(answer.encode()?)) {
+    let asking = Asking { peer: peer.as_deref(), rates: rates.as_deref() };
+    let answered = resolver.answer(bearer(&headers).as_ref(), &body, asking).await;
+    let answered = answered.and_then(|answer| Ok(answer.encode()?));
+    resolver.metrics.resolved(match &answered {
+        Ok(_) => Resolved::Answered,
+        Err(refused) => refused.outcome(),
+    });
+    if let Err(refused @ Refused::Store(_)) = &answered {
+        resolver.metrics.store_error(refused.kind());
+    }
+    match answered {
         Ok(json) => {
             let kind = [(CONTENT_TYPE, HeaderValue::from_static("application/json"))];
             // The response's own copy is overwritten when it is freed, as all that is.

@@ -3,11 +3,14 @@
 //! Invariants: what can't work is an error before a connection is taken; a process of the role
 //! `admin` never reads a private key; the store is closed last, when nobody asks any more.
 
+mod upkeep;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinSet;
 
 use super::administration::{self, Administration};
 use super::api;
@@ -49,6 +52,7 @@ pub struct Service {
     pool: Pool,
     orders: Orders,
     login: Option<Login>,
+    keep_audit: Option<Duration>,
 }
 
 /// What others tell the process to do.
@@ -96,7 +100,7 @@ impl Service {
         let mut readiness = Readiness::default();
         let mut router = Router::new();
         if asked.role.resolves() {
-            let resolver = Arc::new(resolver(settings, pool.clone())?);
+            let resolver = Arc::new(resolver(settings, pool.clone(), metrics.clone())?);
             let tokens = Arc::clone(&resolver);
             readiness = readiness.with("job_tokens", move || {
                 let tokens = Arc::clone(&tokens);
@@ -121,7 +125,7 @@ impl Service {
                 .merge(page::router(page, login.clone()));
         }
         let rates = Rates::new(&limits, metrics.clone());
-        let router = router.merge(metrics::router(metrics.clone(), readiness));
+        let router = router.merge(metrics::router(metrics.clone(), readiness, asked.metrics));
         let router = super::around(router, &limits, rates, metrics.clone());
         let address: Address = asked.listen.to_string().parse()?;
         let mut listener = Listener::bind(&address).await?;
@@ -131,7 +135,8 @@ impl Service {
         }
         let proxies: Proxies = asked.trusted_proxies.iter().copied().map(Proxy::Network).collect();
         let options = Options { limits, proxies, metrics };
-        Ok(Self { listener, tls, router, options, pool, orders, login })
+        let keep_audit = asked.keep_audit;
+        Ok(Self { listener, tls, router, options, pool, orders, login, keep_audit })
     }
 
     /// Where it listens: with the port that the kernel chose.
@@ -159,17 +164,22 @@ impl Service {
 
     /// Serves until SIGTERM or SIGINT; then running requests have the grace period to end.
     pub async fn run(self) {
-        let Self { listener, tls, router, options, pool, orders, login } = self;
+        let Self { listener, tls, router, options, pool, orders, login, keep_audit } = self;
+        let mut upkeep = JoinSet::new();
+        if let Some(keep) = keep_audit {
+            upkeep.spawn(upkeep::forget(pool.clone(), keep));
+        }
         let served = serve(listener, router, options, orders.end(tls)).await;
         if served.cut_off > 0 {
             tracing::warn!(connections = served.cut_off, "cut off at the grace period's end");
         }
         drop(login);
+        upkeep.shutdown().await;
         pool.close().await;
     }
 }
 
-fn resolver(settings: &Settings, pool: Pool) -> Result<Resolver, Error> {
+fn resolver(settings: &Settings, pool: Pool, metrics: Metrics) -> Result<Resolver, Error> {
     let asked = &settings.service.job_tokens;
     let policy = Policy {
         issuer: asked.issuer.clone(),
@@ -188,7 +198,8 @@ fn resolver(settings: &Settings, pool: Pool) -> Result<Resolver, Error> {
     }
     let verifier = Verifier::new(policy, sources)?;
     let keys = KeyFile::read(settings.store.key.clone())?;
-    Ok(Resolver::new(pool, verifier, keys, membership(settings.service.membership)))
+    let membership = membership(settings.service.membership);
+    Ok(Resolver::new(pool, verifier, keys, membership, metrics))
 }
 
 /// What admins can do with a store, as the settings say.

@@ -41,6 +41,8 @@ pub struct Service {
     /// Whether a link that logs one person in is printed at the start, where there is no OpenID
     /// Connect.
     pub one_time_link: OneTimeLink,
+    /// Who sees `/metrics`.
+    pub metrics: MetricsFor,
     /// What a client may use.
     pub limits: ServiceLimits,
     /// Who belongs where.
@@ -171,6 +173,18 @@ pub enum OneTimeLink {
     Anywhere,
     /// Nowhere.
     Never,
+}
+
+/// Who sees `/metrics`: counts, no names, but they tell how much is going on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum MetricsFor {
+    /// Who asks from this machine, through no proxy.
+    #[default]
+    Loopback,
+    /// Whoever reaches the service.
+    Anyone,
 }
 
 /// What a client may use.

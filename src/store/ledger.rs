@@ -5,6 +5,7 @@
 
 use std::str::FromStr;
 
+use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
 use super::database::{Database, Parameter, Row, one, parameters};
@@ -102,6 +103,23 @@ pub fn record(database: &mut dyn Database, entry: &Entry) -> Result<String, Stor
         ],
     )?;
     Ok(id)
+}
+
+/// Removes rows of the audit that were written before `before`, at most `limit` of them, the oldest
+/// first; returns how many.
+///
+/// The ids tell the time (RFC 9562, section 5.7), and are what the table is ordered by.
+pub fn forget(
+    database: &mut dyn Database,
+    before: Timestamp,
+    limit: u32,
+) -> Result<u64, StoreError> {
+    let milliseconds = u64::try_from(before.as_millisecond()).unwrap_or_default();
+    let first = uuid::Builder::from_unix_timestamp_millis(milliseconds, &[0; 10]).into_uuid();
+    database.execute(
+        "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE id < $1 ORDER BY id LIMIT $2)",
+        parameters![&first.to_string(), i64::from(limit)],
+    )
 }
 
 /// Which rows of the audit are asked for; what is `None` doesn't matter.

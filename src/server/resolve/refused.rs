@@ -8,6 +8,8 @@ use crate::error;
 use crate::job_token;
 use crate::membership;
 use crate::precedence::Conflict;
+use crate::server::limits;
+use crate::server::metrics::Resolved;
 use crate::server::problem::Problem;
 use crate::store::StoreError;
 use crate::wire::{Malformed, NotText};
@@ -21,6 +23,9 @@ pub enum Refused {
     /// The token.
     #[error(transparent)]
     Token(#[from] job_token::Refused),
+    /// It asks too often.
+    #[error("too many requests with this job token")]
+    TooOften(limits::Refused),
     /// It was answered as often as it may be.
     #[error(
         "this job token was answered {} times, which is all that one is good for; the orchestrator \
@@ -57,6 +62,7 @@ impl Refused {
         match self {
             Self::NoToken => "token_missing",
             Self::Token(refused) => refused.kind(),
+            Self::TooOften(_) => "rate_limited",
             Self::UsedUp => "token_used_up",
             Self::Request(malformed) if malformed.is_newer() => "request_newer",
             Self::Request(_) => "request_invalid",
@@ -68,10 +74,20 @@ impl Refused {
         }
     }
 
+    /// What the metrics and the audit call it.
+    pub(super) fn outcome(&self) -> Resolved {
+        match self.status().as_u16() {
+            500 => Resolved::Refused,
+            503 => Resolved::Unavailable,
+            _ => Resolved::Denied,
+        }
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             Self::Token(job_token::Refused::KeysUnavailable(_)) => StatusCode::SERVICE_UNAVAILABLE,
             Self::NoToken | Self::Token(_) => StatusCode::UNAUTHORIZED,
+            Self::TooOften(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::UsedUp => StatusCode::CONFLICT,
             Self::Request(_) => StatusCode::BAD_REQUEST,
             Self::Mismatch | Self::Membership(_) => StatusCode::FORBIDDEN,
@@ -86,8 +102,17 @@ impl Refused {
     }
 }
 
+impl From<limits::Refused> for Refused {
+    fn from(refused: limits::Refused) -> Self {
+        Self::TooOften(refused)
+    }
+}
+
 impl IntoResponse for Refused {
     fn into_response(self) -> Response {
+        if let Self::TooOften(refused) = self {
+            return refused.into_response();
+        }
         let (status, kind) = (self.status(), self.kind());
         let detail = match &self {
             // Paths and hosts of this installation are for its log.

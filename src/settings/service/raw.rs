@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use super::{
     Claim, ClientCertificates, GrantRule, HttpUrl, InvalidListen, InvalidUrl, JobTokens, Listen,
-    NonMember, Oidc, OneTimeLink, Service, ServiceLimits, ServiceMembership, ServiceRole,
-    ServiceTls, SessionTimes, fault,
+    MetricsFor, NonMember, Oidc, OneTimeLink, Service, ServiceLimits, ServiceMembership,
+    ServiceRole, ServiceTls, SessionTimes, fault,
 };
 use crate::settings::{InvalidSettings, Overrides, seconds};
 
@@ -29,6 +29,7 @@ pub(in crate::settings) struct RawService {
     client_certificate: ClientCertificate,
     socket_mode: u32,
     one_time_link: OneTimeLink,
+    metrics: MetricsFor,
     limits: RawLimits,
     membership: RawMembership,
     job_tokens: RawJobTokens,
@@ -50,6 +51,7 @@ impl Default for RawService {
             client_certificate: ClientCertificate::Required,
             socket_mode: 0o660,
             one_time_link: OneTimeLink::Loopback,
+            metrics: MetricsFor::Loopback,
             limits: RawLimits::default(),
             membership: RawMembership::default(),
             job_tokens: RawJobTokens::default(),
@@ -253,6 +255,7 @@ impl RawService {
             tls,
             socket_mode: self.socket_mode,
             one_time_link: self.one_time_link,
+            metrics: self.metrics,
             limits: self.limits.check()?,
             membership: self.membership.check()?,
             job_tokens: self.job_tokens.check(audience)?,

@@ -158,3 +158,34 @@ fn an_entry_says_what_it_is_about() {
     assert_eq!(said, expected);
     assert!(page.items.is_sorted_by(|newer, older| newer.id > older.id));
 }
+
+#[test]
+fn old_rows_of_the_audit_go_and_the_others_stay() {
+    let (_directory, mut database) = store();
+    let (day, now) = (jiff::SignedDuration::from_hours(24), jiff::Timestamp::now());
+    let id_of = |at: jiff::Timestamp, n: u8| {
+        let milliseconds = u64::try_from(at.as_millisecond()).unwrap();
+        uuid::Builder::from_unix_timestamp_millis(milliseconds, &[n; 10]).into_uuid().to_string()
+    };
+    let before = now - day;
+    let a_moment = jiff::SignedDuration::from_millis(1);
+    let rows_of = [(before - day, 3_u8), (before - a_moment, 2), (before, 1), (now, 1)];
+    for (at, count) in rows_of {
+        for n in 0..count {
+            let id = id_of(at, n);
+            write(&mut database, |database| {
+                let sql = "INSERT INTO audit (id, at, actor, action, decision, detail)
+                           VALUES ($1, $2, 'a', 'b', 'allowed', '{}')";
+                database.execute(sql, parameters![&id, &at.to_string()])
+            });
+        }
+    }
+    let mut forget = |limit| write(&mut database, |database| forget(database, before, limit));
+    // The oldest first, no more at once than asked for, and nothing that is as old as the limit.
+    assert_eq!((forget(3), forget(1), forget(9), forget(9)), (3, 1, 1, 0));
+    let left = write(&mut database, |database| {
+        audit(database, &AuditFilter::default(), &PageRequest::first())
+    });
+    let left: Vec<String> = left.items.into_iter().map(|row| row.id).collect();
+    assert_eq!(left, [id_of(now, 0), id_of(before, 0)]);
+}
