@@ -54,7 +54,7 @@ async fn what_is_counted_is_shown() {
     metrics.handshake_failed();
     let open = (metrics.connection(), metrics.connection());
     drop(open.0);
-    let router = router(metrics, Readiness::default());
+    let router = router(metrics, Readiness::default(), MetricsFor::Anyone);
     let (status, text) = ask(&router, "GET", "/metrics").await;
     assert_eq!(status, 200);
     for line in [
@@ -82,7 +82,7 @@ async fn readiness_is_what_its_checks_say() {
         let well = seen.load(std::sync::atomic::Ordering::Relaxed);
         async move { if well { Ok(()) } else { Err("canary".into()) } }
     });
-    let ready = router(Metrics::new(), readiness);
+    let ready = router(Metrics::new(), readiness, MetricsFor::Anyone);
     assert_eq!(ask(&ready, "GET", "/ready").await, (StatusCode::OK, "ready\n".into()));
     well.store(false, std::sync::atomic::Ordering::Relaxed);
     let (status, body) = ask(&ready, "GET", "/ready").await;
@@ -92,6 +92,7 @@ async fn readiness_is_what_its_checks_say() {
 
     let mut stuck = Readiness::default().with("store", std::future::pending);
     stuck.patience = std::time::Duration::from_millis(10);
-    let (status, _) = ask(&router(Metrics::new(), stuck), "GET", "/ready").await;
+    let (status, _) =
+        ask(&router(Metrics::new(), stuck, MetricsFor::Anyone), "GET", "/ready").await;
     assert_eq!(status, 503);
 }

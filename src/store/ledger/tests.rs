@@ -162,8 +162,8 @@ fn an_entry_says_what_it_is_about() {
 #[test]
 fn old_rows_of_the_audit_go_and_the_others_stay() {
     let (_directory, mut database) = store();
-    let (day, now) = (jiff::SignedDuration::from_hours(24), jiff::Timestamp::now());
-    let id_of = |at: jiff::Timestamp, n: u8| {
+    let (day, now) = (jiff::SignedDuration::from_hours(24), Timestamp::now());
+    let id_of = |at: Timestamp, n: u8| {
         let milliseconds = u64::try_from(at.as_millisecond()).unwrap();
         uuid::Builder::from_unix_timestamp_millis(milliseconds, &[n; 10]).into_uuid().to_string()
     };
