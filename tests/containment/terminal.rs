@@ -97,9 +97,19 @@ type(b"\x04"); say(ended(), is_as_before())
 /// Job control in there is that of the shell in there.
 #[test]
 fn a_shell_in_there_has_its_own_jobs() {
+    // One process, as above.
     let person = r#"
+JOB = """
+import time
+print("up", flush=True)
+with open("beat", "a", buffering=1) as beat:
+    while True:
+        print("x", file=beat)
+        time.sleep(0.01)
+"""
+open("job.py", "w").write(JOB)
 start(); until("it is raw", is_raw); shown("$ ")
-type("sh -c 'echo up; while :; do echo x >> beat; sleep 0.01; done'\r"); shown("\nup"); runs()
+type("/usr/bin/python3 job.py\r"); shown("\nup"); runs()
 type(b"\x1a"); shown("Stopped"); say(runs()); type("fg\r"); until("it goes on", runs)
 type(b"\x03"); shown("$ "); type("suspend -f\r"); say(ended(), is_as_before())
 fg(); type("echo a$((1+1))b\r"); shown("a2b"); type("exit 3\r"); say(ended(), is_as_before())
@@ -218,7 +228,7 @@ fn another_account_owns_its_terminal() {
 stat -c 'owner %u' $(tty); stty size";
     let person = r#"
 start()
-for text in ("65534", "out", "err", "tty", "owner 65534", "24 80"): shown(f"{text}\r\n")
+for text in ("65534", "out", "err", "tty", "owner 65534", "24 80"): shown(text)
 say(ended())
 "#;
     for level in LEVELS {

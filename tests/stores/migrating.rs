@@ -47,6 +47,7 @@ fn fill(database: &mut dyn Database) {
                         "scope" => Column::Text("project".into()),
                         "role" => Column::Text("admin".into()),
                         "access" => Column::Text("read".into()),
+                        "via" | "kind" => Column::Text("link".into()),
                         name if is(table.name, name, "INTEGER") => {
                             Column::Integer(i64::MAX - nth as i64)
                         }
