@@ -4,10 +4,10 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::support::{Ended, end};
+use crate::support::end;
 
 /// The Python that has what drives the browser: `make deps` puts it below the target directory.
-fn python() -> PathBuf {
+pub(crate) fn python() -> PathBuf {
     let tools = Path::new(env!("CARGO_TARGET_TMPDIR"))
         .ancestors()
         .map(|folder| folder.join("test-tools/bin/python"))
@@ -17,8 +17,8 @@ fn python() -> PathBuf {
 
 /// Plays a script to its end.
 #[track_caller]
-pub(crate) fn play(script: &str, options: &[&str]) -> Ended {
-    let script = format!("{}/tests/{script}", env!("CARGO_MANIFEST_DIR"));
+fn play(script: &str, options: &[&str]) {
+    let script = format!("{}/tests/browsing/{script}.py", env!("CARGO_MANIFEST_DIR"));
     let mut command = Command::new(python());
     command
         .args([&script, "--binary", env!("CARGO_BIN_EXE_qgis-secrets")])
@@ -26,35 +26,35 @@ pub(crate) fn play(script: &str, options: &[&str]) -> Ended {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    end(command).success()
+    end(command).success();
 }
 
 #[test]
 fn every_task_by_mouse() {
-    play("browsing/tasks.py", &["--by", "mouse"]);
+    play("tasks", &["--by", "mouse"]);
 }
 
 #[test]
 fn every_task_by_keyboard() {
-    play("browsing/tasks.py", &["--by", "keyboard"]);
+    play("tasks", &["--by", "keyboard"]);
 }
 
 #[test]
 fn every_task_by_mouse_without_scripts() {
-    play("browsing/tasks.py", &["--by", "mouse", "--without-script"]);
+    play("tasks", &["--by", "mouse", "--without-script"]);
 }
 
 #[test]
 fn every_task_by_keyboard_without_scripts() {
-    play("browsing/tasks.py", &["--by", "keyboard", "--without-script"]);
+    play("tasks", &["--by", "keyboard", "--without-script"]);
 }
 
 #[test]
 fn every_state_is_accessible_and_fits() {
-    play("browsing/accessibility.py", &[]);
+    play("accessibility", &[]);
 }
 
 #[test]
 fn markup_in_fields_runs_nowhere() {
-    play("browsing/hostile.py", &[]);
+    play("hostile", &[]);
 }

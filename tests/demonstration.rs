@@ -1,27 +1,36 @@
 //! The user documentation's case of three roles, with a real PostGIS and real QGIS jobs, played by
 //! the same script as `make demo`.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::support::{Sandbox, end, json};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/demo/demo.py");
+const SYSTEM_PYTHON: &str = "/usr/bin/python3";
 
 #[test]
 fn three_roles_at_three_levels() {
-    play(&[]);
+    play(Path::new(SYSTEM_PYTHON), &[]);
 }
 
 /// The same secrets, and jobs that get them from a service with a token each.
 #[test]
 fn three_roles_by_the_service() {
-    play(&["--service"]);
+    play(Path::new(SYSTEM_PYTHON), &["--service"]);
 }
 
-fn play(options: &[&str]) {
+/// The same with secrets that a person adds and removes in a browser.
+#[test]
+#[cfg(feature = "service")]
+fn three_roles_by_the_page() {
+    play(&crate::browsing::python(), &["--page"]);
+}
+
+fn play(python: &Path, options: &[&str]) {
     let sandbox = Sandbox::new();
     let rows = sandbox.path("rows.json");
-    let mut command = Command::new("/usr/bin/python3");
+    let mut command = Command::new(python);
     command
         .args([SCRIPT, "--binary", env!("CARGO_BIN_EXE_qgis-secrets"), "--json"])
         .arg(&rows)

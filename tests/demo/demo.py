@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Demonstrates the precedence of secrets with a real PostgreSQL and a real QGIS.
 
-    demo.py --binary target/debug/qgis-secrets [--service]
+    demo.py --binary target/debug/qgis-secrets [--service | --page]
 
 Plays the use case "Verifying Secret Precedence with PostgreSQL" of QFieldCloud's
 reference page through qgis-secrets: one QGIS project that knows its database
@@ -146,6 +146,11 @@ def parse_arguments() -> argparse.Namespace:
         action="store_true",
         help="let jobs get their secrets from a service, with a token each",
     )
+    parser.add_argument(
+        "--page",
+        action="store_true",
+        help="the same, and add and remove secrets with a browser",
+    )
     parser.add_argument("--keep", action="store_true", help="keep the files of the run")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the table as JSON")
     options = parser.parse_args()
@@ -162,9 +167,17 @@ def demonstrate(options: argparse.Namespace) -> int:
         sandbox = stack.enter_context(Sandbox(options.keep))
         cluster = stack.enter_context(Cluster(sandbox))
         service = None
-        if options.service:
+        if options.service or options.page:
             service = stack.enter_context(Service(sandbox, options.binary))
-        demo = Demonstration(sandbox, cluster, options.binary, service)
+        told = Demonstration
+        if options.page:
+            # What drives a browser is needed for nothing else.
+            from by_page import PageDemonstration
+
+            told = PageDemonstration
+        demo = told(sandbox, cluster, options.binary, service)
+        if options.page:
+            stack.callback(demo.close_page)
         demo.make_project()
         try:
             play(demo)

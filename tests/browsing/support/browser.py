@@ -20,7 +20,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
-PATIENCE_S = 8
+PATIENCE_S = 30
 # More presses of Tab than any page needs.
 TABS = 150
 
