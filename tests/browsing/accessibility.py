@@ -2,8 +2,8 @@
 
     accessibility.py --binary target/debug/qgis-secrets
 
-axe-core finds nothing wrong, light or dark, wide or narrow; nothing is wider than a telephone's
-screen; and all that the pages are drawn with is small.
+axe-core finds nothing wrong, light, dark, or on a narrow screen; nothing is wider than a
+telephone's screen; and all that the pages are drawn with is small.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ sys.dont_write_bytecode = True
 
 import axe_playwright_python  # noqa: E402
 
-from support.browser import Browser  # noqa: E402
-from support.service import Service  # noqa: E402
+from ground.browser import Browser  # noqa: E402
+from ground.service import Service  # noqa: E402
 
 AXE = Path(axe_playwright_python.__file__).parent / "axe.min.js"
 WIDE, NARROW = 1280, 375
@@ -50,10 +50,14 @@ class Inspection:
         driver = self.browser.driver
         self.states.append(state)
         driver.execute_script(self.axe)
-        for width in (WIDE, NARROW):
+        for width, schemes in ((WIDE, ("light", "dark")), (NARROW, ("light",))):
             self.screen(width)
-            for scheme in ("light", "dark"):
-                features = [{"name": "prefers-color-scheme", "value": scheme}]
+            for scheme in schemes:
+                features = [
+                    {"name": "prefers-color-scheme", "value": scheme},
+                    # Or colours would be half-way from one scheme to the other.
+                    {"name": "prefers-reduced-motion", "value": "reduce"},
+                ]
                 driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
                 for rule, help_text, nodes in driver.execute_async_script(ASK_AXE):
                     where = f"{state}, {width} px, {scheme}"

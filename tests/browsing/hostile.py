@@ -3,8 +3,8 @@
     hostile.py --binary target/debug/qgis-secrets
 
 Each text would set a canary if a browser took it for markup, in an attribute, in a script or in an
-address. It is sent through the page, and by the API where the page has no field for it; then all
-pages are opened that could show it.
+address. It is typed into every field and put into addresses; then all pages are opened that could
+show it. (Ids of users, projects and organizations can't hold it: they are refused.)
 """
 
 from __future__ import annotations
@@ -28,17 +28,21 @@ TEXTS = [
     f"' autofocus onfocus='{RUN}' x='",
     f"</textarea></title></select><svg onload={RUN}>",
     f"javascript:{RUN}",
-    "{{7*191}}${7*191}<%=7*191%>",
+    "{{1234567*7654321}}${1234567*7654321}<%=1234567*7654321%>",
 ]
 # Runs before any page's own: what the policy stops is noted too, not only what runs.
 WATCH = """
 window.stopped = [];
-addEventListener("securitypolicyviolation", (event) => window.stopped.push(event.violatedDirective));
+addEventListener("securitypolicyviolation", (event) => stopped.push(event.violatedDirective));
+"""
+STATE = """
+const made = "img, iframe, [onerror], [onfocus], [onload], a[href^=java], script:not([src])";
+return [window.canary ?? null, window.stopped ?? null, document.querySelectorAll(made).length];
 """
 
 
 class Visitor(Browser):
-    """Looks on each page for what ran, what was stopped from running, and what became an element."""
+    """Looks on each page for what ran, what was stopped from that, and what became an element."""
 
     shown = 0
 
@@ -48,14 +52,11 @@ class Visitor(Browser):
 
     def look(self) -> None:
         super().look()
-        state = self.driver.execute_script(
-            "return [window.canary ?? null, window.stopped ?? null,"
-            " document.querySelectorAll('img, iframe, [onerror], [onfocus], [onload], a[href^=\"java\"],"
-            " script:not([src])').length]"
-        )
+        state = self.driver.execute_script(STATE)
         assert state == [None, [], 0], f"{state} at {self.address}"
         source = self.driver.page_source
-        assert "1337" not in source, f"a template in a text was filled in at {self.address}"
+        filled_in = str(1234567 * 7654321)
+        assert filled_in not in source, f"a template was filled in at {self.address}"
         self.shown += any(text in self.text() for text in TEXTS)
 
 
@@ -114,8 +115,9 @@ def attack(service: Service, person: Visitor) -> int:
 
     # Refused, or not: every form that there is.
     addresses = ["secrets/new?kind=pgservice", "secrets/new?kind=envvar", "secrets", "effective"]
-    for address in [*(f"{project}/{path}" for path in [*addresses, "access"]), service.origin + "/"]:
-        sent += forms(person, address)
+    for address in [*addresses, "access"]:
+        sent += forms(person, f"{project}/{address}")
+    sent += forms(person, service.origin + "/")
 
     # In addresses.
     for text in ("".join(TEXTS), TEXTS[0], TEXTS[4]):
@@ -142,7 +144,7 @@ def attack(service: Service, person: Visitor) -> int:
         person.open(f"{project}/{path}")
         if path != "access":
             person.sees(*(text.replace("]", "") for text in TEXTS))
-    person.sees(*(f"{text}" for text in TEXTS))
+    person.sees(*TEXTS)
     return sent
 
 
@@ -152,12 +154,11 @@ def main() -> None:
     options = parser.parse_args()
     with Service(options.binary, "trusted") as service, Visitor() as person:
         sent = attack(service, person)
-        # The rate limit would make every page the same one.
-        assert "Too many" not in person.text()
         complaints = [line for line in person.complaints() if "Content Security" in line]
         assert not complaints, complaints
-        assert person.shown > 30 and sent > 40, f"{sent} sent, only {person.shown} pages showed what was sent"
-        print(f"{sent} texts sent, {person.shown} of {person.pages} pages showed one")
+        seen = f"{sent} texts sent, {person.shown} of {person.pages} pages showed one"
+        assert person.shown > 30 and sent > 40, seen
+        print(seen)
 
 
 if __name__ == "__main__":

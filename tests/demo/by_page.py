@@ -1,7 +1,7 @@
 """The story, told through the page: secrets come and go by a browser instead of the command line.
 
-The page is served by a process of the admin role, which has the public key alone: it can add secrets
-and read none. Needs the Python that `make deps` installs beside the build, and Chromium.
+The page is served by a process of the admin role, which has the public key alone: it can add
+secrets and read none. Needs the Python that `make deps` installs beside the build, and Chromium.
 """
 
 from __future__ import annotations
