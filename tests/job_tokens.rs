@@ -53,7 +53,7 @@ fn at(seconds: i64) -> Timestamp {
 }
 
 /// Somebody's private key, which signs whatever it is given.
-struct Forger {
+pub(crate) struct Forger {
     pair: Pair,
     kid: String,
 }
@@ -65,7 +65,7 @@ enum Pair {
 }
 
 impl Forger {
-    fn ed25519(kid: &str) -> Self {
+    pub(crate) fn ed25519(kid: &str) -> Self {
         Self { pair: Pair::Ed(Ed25519KeyPair::generate().unwrap()), kid: kid.into() }
     }
 
@@ -120,19 +120,19 @@ impl Forger {
         jwk
     }
 
-    fn header(&self) -> Json {
+    pub(crate) fn header(&self) -> Json {
         json!({"alg": self.algorithm(), "kid": self.kid, "typ": "JWT"})
     }
 
     /// A token of these two texts, JSON or not.
-    fn token(&self, header: impl AsRef<[u8]>, claims: impl AsRef<[u8]>) -> String {
+    pub(crate) fn token(&self, header: impl AsRef<[u8]>, claims: impl AsRef<[u8]>) -> String {
         let message = format!("{}.{}", base64(header), base64(claims));
         let signature = self.sign(message.as_bytes());
         format!("{message}.{}", base64(signature))
     }
 
     /// A token with these claims over good ones; `null` stays null.
-    fn claiming(&self, members: Json) -> String {
+    pub(crate) fn claiming(&self, members: Json) -> String {
         self.token(self.header().to_string(), with(claims(), members).to_string())
     }
 
@@ -171,7 +171,7 @@ fn with(mut object: Json, members: Json) -> Json {
     object
 }
 
-fn jwks(keys: &[&Forger]) -> Vec<u8> {
+pub(crate) fn jwks(keys: &[&Forger]) -> Vec<u8> {
     let keys: Vec<Json> = keys.iter().map(|key| key.jwk()).collect();
     json!({ "keys": keys }).to_string().into_bytes()
 }

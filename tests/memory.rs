@@ -6,7 +6,7 @@
 
 mod adding;
 mod closed;
-mod search;
+pub(crate) mod search;
 mod service;
 
 use std::collections::BTreeMap;

@@ -3,7 +3,7 @@
 //! PostgreSQL is the installed server, on a private cluster with a database for each test.
 
 mod both;
-mod cluster;
+pub(crate) mod cluster;
 mod fixture;
 mod killed;
 mod migrating;

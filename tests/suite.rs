@@ -22,6 +22,7 @@
 //! - `running`: environment, exit codes, signals, limits, reports
 //! - `secrets`: adding, listing, removing, importing, explaining
 //! - `service_backend`: secrets from a service, over TLS, with a job token, and of nobody else
+//! - `serving`: the whole service: jobs, roles, rotation, ends, replicas, TLS, and nothing shown
 //! - `stores`: SQLite and PostgreSQL do the same, and what only one of them can do
 
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
@@ -53,5 +54,7 @@ mod memory;
 mod running;
 mod secrets;
 mod service_backend;
+#[cfg(feature = "service")]
+mod serving;
 #[cfg(feature = "service")]
 mod stores;

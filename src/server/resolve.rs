@@ -32,7 +32,7 @@ use crate::store::database::Database;
 use crate::store::ledger::{self, Entry, Use};
 use crate::store::pool::Pool;
 use crate::store::secrets::{self, Sealed};
-use crate::store::{Record, StoreError, registry};
+use crate::store::{Keyring, Record, StoreError, registry};
 use crate::wire::{self, Answer, Facts, Given, JobId, Request};
 
 pub use keys::KeyFile;
@@ -126,12 +126,14 @@ impl Resolver {
         if (&job.id, identity, attempt) != (&claims.job, &claims.identity, true) {
             return Err(self.deny(&claims, job, Refused::Mismatch).await);
         }
+        // A rotation may end before the values are opened, and take the key that they were sealed to.
+        let keys = self.keys.current();
         let found = match self.found(&claims.identity).await {
             Ok(found) => found,
             Err(refused) => return Err(self.deny(&claims, job, refused).await),
         };
         self.record(&claims, job, &found.resolution).await?;
-        match self.open(&found.sealed).await {
+        match self.open(&found.sealed, &keys).await {
             Ok(secrets) => {
                 let beaten = found.resolution.winners().iter().flat_map(|w| &w.shadowed);
                 let shadowed = beaten.map(Facts::from).collect();
@@ -178,13 +180,16 @@ impl Resolver {
         }
     }
 
-    /// Opens the winners' values.
-    async fn open(&self, sealed: &[Sealed]) -> Result<Vec<Given>, StoreError> {
-        let keys = self.keys.for_all(sealed.iter().map(|secret| &secret.record().key_id))?;
+    /// Opens the winners' values, with the keys as they were before or as they are now.
+    async fn open(&self, sealed: &[Sealed], before: &Keyring) -> Result<Vec<Given>, StoreError> {
+        let new = sealed.iter().map(|secret| &secret.record().key_id);
+        let now = self.keys.for_all(new.filter(|id| before.find(id).is_none()))?;
         let mut given = Vec::with_capacity(sealed.len());
         for some in sealed.chunks(OPENED_AT_ONCE) {
             for secret in some {
-                given.push(Given { facts: secret.record().into(), value: secret.open(&keys)? });
+                let known = before.find(&secret.record().key_id).is_some();
+                let value = secret.open(if known { before } else { &now })?;
+                given.push(Given { facts: secret.record().into(), value });
             }
             tokio::task::yield_now().await;
         }

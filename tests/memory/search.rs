@@ -13,7 +13,7 @@ const PIECE: usize = 1 << 20;
 const PART: usize = 16;
 
 /// A value to look for.
-pub(super) struct Planted {
+pub(crate) struct Planted {
     /// What it is called in a message.
     pub(super) name: String,
     /// Its beginning, its middle and its end.
@@ -22,7 +22,7 @@ pub(super) struct Planted {
 
 impl Planted {
     /// `value` has 24 bytes at least.
-    pub(super) fn new(name: &str, value: &[u8]) -> Self {
+    pub(crate) fn new(name: &str, value: &[u8]) -> Self {
         let last = value.len() - PART;
         let parts = [0, last / 2, last].map(|at| Finder::new(&value[at..at + PART]).into_owned());
         Self { name: name.into(), parts: parts.into() }
@@ -30,7 +30,7 @@ impl Planted {
 }
 
 /// Where each is in the memory of `pid`, by its part of which there are most copies.
-pub(super) fn copies<'a>(
+pub(crate) fn copies<'a>(
     pid: Pid,
     planted: impl IntoIterator<Item = &'a Planted>,
 ) -> Vec<Vec<String>> {

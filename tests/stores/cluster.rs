@@ -56,14 +56,14 @@ impl Drop for Cluster {
 }
 
 /// A database of a test's own, which belongs to the role `store`.
-pub(super) struct Database {
+pub(crate) struct Database {
     cluster: Arc<Cluster>,
     pub(super) name: String,
     files: TempDir,
 }
 
 impl Database {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let cluster = shared();
         let name = format!("t{}", NUMBER.fetch_add(1, Ordering::SeqCst));
@@ -104,7 +104,7 @@ impl Database {
     }
 
     /// The same as a section of a settings file.
-    pub(super) fn section(&self) -> String {
+    pub(crate) fn section(&self) -> String {
         format!(
             "[store]\npostgres = 'host=localhost port={} dbname={} user=store'\n\
              postgres_password_file = '{}'\npostgres_ca_file = '{}'\n",
@@ -117,7 +117,7 @@ impl Database {
 }
 
 /// Writes a file that is its owner's alone.
-pub(super) fn private(path: &Path, content: &str) {
+pub(crate) fn private(path: &Path, content: &str) {
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
     options.open(path).unwrap().write_all(content.as_bytes()).unwrap();

@@ -1,0 +1,109 @@
+//! The sides apart, and that only one of them can open anything.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+use crate::containment::needs_root;
+use crate::memory::search::{Planted, copies};
+use crate::support::until;
+
+const CANARY: &str = "canary-5e1d90a7-3b62-4c8f-9d14-77f0aa62b3c9";
+
+/// A ground whose public key lies in `key.pub`, and whose private one is somewhere else.
+fn without_key() -> Ground {
+    let ground = Ground::new("");
+    ground.fill();
+    let public = ground.sandbox.run(["key", "public"]).success().stdout;
+    ground.sandbox.write("key.pub", public);
+    fs::rename(ground.sandbox.key(), ground.sandbox.path("away.key")).unwrap();
+    ground
+}
+
+#[test]
+fn adding_needs_no_private_key_and_keeps_no_value() {
+    let ground = without_key();
+    // Whatever stands at the key's place can't be a key.
+    fs::create_dir(ground.sandbox.key()).unwrap();
+    fs::set_permissions(ground.sandbox.key(), fs::Permissions::from_mode(0o000)).unwrap();
+    let operator = ground.operator();
+    let public = ground.sandbox.path("key.pub").display().to_string();
+    let service = ground.serve(&["--role", "admin", "--public-key", &public]);
+    let mut answers = String::new();
+    let mut keep = |answer: Answer| {
+        answers.push_str(&answer.head);
+        answers.push_str(&answer.body);
+        answer
+    };
+    keep(service.add(&operator, "CANARY", CANARY).unwrap()).with(201);
+    keep(service.add(&operator, "CANARY", CANARY).unwrap()).problem(409, "secret_exists");
+    keep(service.add(&operator, "not a name", CANARY).unwrap()).with(422);
+    keep(service.send("GET", "/v1/projects/survey/secrets", &operator, None)).with(200);
+    keep(service.send("GET", "/metrics", "", None));
+    service.resolve(&ground.token(json!({})), json!({})).problem(404, "not_found");
+
+    if !needs_root() {
+        let planted = Planted::new("the canary", CANARY.as_bytes());
+        // The last answer is there before its request is gone altogether.
+        until("the value is out of memory", || copies(service.pid(), [&planted])[0].is_empty());
+    }
+    let directory = ground.sandbox.store().parent().unwrap().to_owned();
+    let in_files = || {
+        let files = fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path());
+        let mut searched = 0;
+        for file in files.filter(|path| path.is_file()) {
+            let content = fs::read(&file).unwrap();
+            let found = memchr::memmem::find(&content, CANARY.as_bytes());
+            assert_eq!(found, None, "{}", file.display());
+            searched += content.len();
+        }
+        assert!(searched > 4096);
+    };
+    in_files();
+    let log = service.stop();
+    in_files();
+    assert!(!answers.contains(CANARY) && !log.contains(CANARY), "{answers}\n{log}");
+
+    // Who has the key opens it.
+    fs::remove_dir(ground.sandbox.key()).unwrap();
+    fs::rename(ground.sandbox.path("away.key"), ground.sandbox.key()).unwrap();
+    let service = ground.serve(&["--role", "resolve"]);
+    let answer = service.resolve(&ground.token(json!({})), json!({}));
+    assert!(answer.body.contains(CANARY), "{answer:?}");
+    service.stop();
+}
+
+#[test]
+fn who_answers_jobs_has_no_page_and_no_management() {
+    let ground = Ground::new("");
+    ground.fill();
+    let operator = ground.operator();
+    let service = ground.serve(&["--role", "resolve"]);
+    for (method, path) in [
+        ("GET", "/"),
+        ("GET", "/login"),
+        ("GET", "/openapi.json"),
+        ("GET", "/v1/whoami"),
+        ("GET", "/v1/projects/survey/secrets"),
+        ("GET", "/v1/audit"),
+        ("PUT", "/v1/projects/survey"),
+    ] {
+        service.send(method, path, &operator, None).problem(404, "not_found");
+    }
+    assert_eq!(service.add(&operator, "A", "value-a").unwrap().status, 404);
+    service.resolve(&ground.token(json!({})), json!({})).with(200);
+    for path in ["/live", "/ready"] {
+        assert_eq!(service.send("GET", path, "", None).status, 200, "{path}");
+    }
+    let log = service.stop();
+    assert!(!log.contains("log in with this link"), "{log}");
+}
+
+#[test]
+fn a_side_without_its_key_is_refused() {
+    let ground = without_key();
+    let admin = ["serve", "--listen", "127.0.0.1:0", "--role", "admin"];
+    ground.sandbox.run(admin).error(64, "usage", "--public-key");
+    let resolve = ["serve", "--listen", "127.0.0.1:0", "--role", "resolve"];
+    ground.sandbox.run(resolve).error(78, "", "store.key");
+}
