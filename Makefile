@@ -91,6 +91,10 @@ test: deps ## Checks format, lints and documentation, and runs all tests
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --locked
 	$(CARGO) test --locked
 
+.PHONY: screenshots
+screenshots: deps build ## Takes the pictures of the page that the README shows
+	'$(TEST_TOOLS)/bin/python' tests/browsing/screenshots.py --binary '$(BINARY)' --to docs/images
+
 .PHONY: test-kill
 test-kill: deps ## Kills runs at every system call, and looks for what remains
 	QGIS_SECRETS_TEST_KILLS=1000 $(CARGO) test --locked --test suite -- --nocapture killing:: --skip hostile::

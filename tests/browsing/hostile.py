@@ -18,8 +18,8 @@ sys.dont_write_bytecode = True
 
 from selenium.webdriver.common.by import By  # noqa: E402
 
-from support.browser import Browser  # noqa: E402
-from support.service import Service  # noqa: E402
+from ground.browser import Browser  # noqa: E402
+from ground.service import Service  # noqa: E402
 
 RUN = "window.canary=1"
 TEXTS = [
@@ -103,6 +103,8 @@ def attack(service: Service, person: Visitor) -> int:
         person.paste("Text of pg_service.conf", service_text)
         person.press("Simple editor")
         person.press("Save the secret")
+        if "Nothing is saved yet" in person.text():
+            person.press("Save the secret as it is")
         person.sees("The secret was added.")
         person.open(f"{project}/access")
         person.fill("Name of a new token", text)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 sys.dont_write_bytecode = True
 
-from support.browser import Browser, Keyboard  # noqa: E402
-from support.service import Service  # noqa: E402
+from ground.browser import Browser, Keyboard  # noqa: E402
+from ground.service import Service  # noqa: E402
 
 ORGANIZATION = "ninja"
 PROJECT = "ninja/field-survey"
