@@ -5,7 +5,7 @@
 //!
 //! Invariants:
 //! - No answer to a `GET` holds a value. The answer to a form that could not be saved holds what
-//!   that very form brought ([`typed`]); a new API token is in the answer to the form that made it.
+//!   that very form brought (`typed`); a new API token is in the answer to the form that made it.
 //! - What is shown is escaped by the templates; there is no inline script and no inline style, so
 //!   that the content security policy can forbid both.
 //! - A `GET` changes nothing. A `POST` that changed something leads to another page (303).
