@@ -205,8 +205,12 @@ def main() -> None:
     options = parser.parse_args()
     with Service(options.binary) as service, Browser() as browser:
         inspect = Inspection(browser)
-        visit(service, browser, inspect)
-        assert not inspect.problems, "\n".join(inspect.problems)
+        try:
+            visit(service, browser, inspect)
+        finally:
+            # Also when there is no way on to the next page.
+            print("\n".join(inspect.problems))
+        assert not inspect.problems, f"{len(inspect.problems)} problems, see above"
         assert not (complaints := browser.complaints()), complaints
         size = inspect.assets()
         assert 1_000 < size < ASSETS_BYTES, f"{size} bytes of assets"
