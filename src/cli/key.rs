@@ -1,16 +1,22 @@
 //! `key`: the key pair that the store is sealed to.
 
+use std::time::Duration;
+
 use clap::Subcommand;
 
 use super::output;
 use super::secret::{is_there, note_key, open_or_create};
 use crate::error::Error;
-use crate::settings::Settings;
+use crate::settings::{Place, Settings};
 use crate::store::keys::DirectoryLock;
 use crate::store::{KeyError, Keyring, Store};
 
 /// Values that are sealed anew in one transaction: other processes wait this long at most.
 const BATCH: u32 = 500;
+
+/// Between two of them, where the store is a file: who waits for SQLite's lock looks every 100 ms
+/// whether it is free, and would wait in vain if it was taken again at once.
+const PAUSE: Duration = Duration::from_millis(120);
 
 /// Commands on the key.
 #[derive(Clone, Copy, Debug, Subcommand)]
@@ -89,6 +95,9 @@ fn rotate(settings: &Settings) -> Result<u8, Error> {
         }
         done += sealed as u64;
         output::progress(&format!("sealed {done} of {} values anew", total.max(done)));
+        if matches!(settings.store.place, Place::File(_)) && sealed >= BATCH as usize {
+            std::thread::sleep(PAUSE);
+        }
     }
     output::progress("");
     keys.retire();

@@ -44,6 +44,9 @@ pub const USES: i64 = 3;
 /// Values that are opened before others get their turn: some 60 µs each.
 const OPENED_AT_ONCE: usize = 16;
 
+/// How often the store is read before a key that is not in its file counts as lost.
+const ATTEMPTS: u32 = 5;
+
 /// What the audit calls this.
 const ACTION: &str = "resolve";
 
@@ -126,10 +129,8 @@ impl Resolver {
         if (&job.id, identity, attempt) != (&claims.job, &claims.identity, true) {
             return Err(self.deny(&claims, job, Refused::Mismatch).await);
         }
-        // A rotation may end before the values are opened, and take the key that they were sealed to.
-        let keys = self.keys.current();
-        let found = match self.found(&claims.identity).await {
-            Ok(found) => found,
+        let (found, keys) = match self.found(&claims.identity).await {
+            Ok(both) => both,
             Err(refused) => return Err(self.deny(&claims, job, refused).await),
         };
         self.record(&claims, job, &found.resolution).await?;
@@ -143,11 +144,23 @@ impl Resolver {
         }
     }
 
-    /// Decides, and reads what won, in one state of the store.
-    async fn found(&self, identity: &Identity) -> Result<Found, Refused> {
-        let (identity, membership) = (identity.clone(), self.membership);
-        let looked_up = move |database: &mut dyn Database| look_up(database, &identity, membership);
-        self.pool.read(looked_up).await?
+    /// Decides, and reads what won, in one state of the store; with the keys to open that.
+    ///
+    /// A rotation may end after the store was read and before the keys are: then what was read is
+    /// sealed to a key that is gone, and is read again. Afterwards keys that go don't matter.
+    async fn found(&self, identity: &Identity) -> Result<(Found, Arc<Keyring>), Refused> {
+        let mut attempt = 1;
+        loop {
+            let (identity, membership) = (identity.clone(), self.membership);
+            let look = move |database: &mut dyn Database| look_up(database, &identity, membership);
+            let found = self.pool.read(look).await??;
+            let ids = || found.sealed.iter().map(|secret| &secret.record().key_id);
+            let keys = self.keys.for_all(ids())?;
+            if attempt == ATTEMPTS || ids().all(|id| keys.find(id).is_some()) {
+                return Ok((found, keys));
+            }
+            attempt += 1;
+        }
     }
 
     /// Counts the use of the token and writes down what is given, before it is.
@@ -180,16 +193,12 @@ impl Resolver {
         }
     }
 
-    /// Opens the winners' values, with the keys as they were before or as they are now.
-    async fn open(&self, sealed: &[Sealed], before: &Keyring) -> Result<Vec<Given>, StoreError> {
-        let new = sealed.iter().map(|secret| &secret.record().key_id);
-        let now = self.keys.for_all(new.filter(|id| before.find(id).is_none()))?;
+    /// Opens the winners' values.
+    async fn open(&self, sealed: &[Sealed], keys: &Keyring) -> Result<Vec<Given>, StoreError> {
         let mut given = Vec::with_capacity(sealed.len());
         for some in sealed.chunks(OPENED_AT_ONCE) {
             for secret in some {
-                let known = before.find(&secret.record().key_id).is_some();
-                let value = secret.open(if known { before } else { &now })?;
-                given.push(Given { facts: secret.record().into(), value });
+                given.push(Given { facts: secret.record().into(), value: secret.open(keys)? });
             }
             tokio::task::yield_now().await;
         }

@@ -10,23 +10,24 @@ use crate::support::until;
 
 const CANARY: &str = "canary-5e1d90a7-3b62-4c8f-9d14-77f0aa62b3c9";
 
-/// A ground whose public key lies in `key.pub`, and whose private one is somewhere else.
-fn without_key() -> Ground {
+/// A ground whose public key lies in `key.pub`, and whose private one is somewhere else; and an API
+/// token for it.
+fn without_key() -> (Ground, String) {
     let ground = Ground::new("");
     ground.fill();
+    let operator = ground.operator();
     let public = ground.sandbox.run(["key", "public"]).success().stdout;
     ground.sandbox.write("key.pub", public);
     fs::rename(ground.sandbox.key(), ground.sandbox.path("away.key")).unwrap();
-    ground
+    (ground, operator)
 }
 
 #[test]
 fn adding_needs_no_private_key_and_keeps_no_value() {
-    let ground = without_key();
+    let (ground, operator) = without_key();
     // Whatever stands at the key's place can't be a key.
     fs::create_dir(ground.sandbox.key()).unwrap();
     fs::set_permissions(ground.sandbox.key(), fs::Permissions::from_mode(0o000)).unwrap();
-    let operator = ground.operator();
     let public = ground.sandbox.path("key.pub").display().to_string();
     let service = ground.serve(&["--role", "admin", "--public-key", &public]);
     let mut answers = String::new();
@@ -101,9 +102,9 @@ fn who_answers_jobs_has_no_page_and_no_management() {
 
 #[test]
 fn a_side_without_its_key_is_refused() {
-    let ground = without_key();
+    let (ground, _) = without_key();
     let admin = ["serve", "--listen", "127.0.0.1:0", "--role", "admin"];
     ground.sandbox.run(admin).error(64, "usage", "--public-key");
     let resolve = ["serve", "--listen", "127.0.0.1:0", "--role", "resolve"];
-    ground.sandbox.run(resolve).error(78, "", "store.key");
+    ground.sandbox.run(resolve).error(78, "key_missing", "store.key");
 }

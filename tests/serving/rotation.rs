@@ -4,15 +4,34 @@ use std::sync::atomic::AtomicBool;
 
 use super::*;
 
-/// What others do meanwhile, until the rotations are over.
-fn meanwhile(over: &AtomicBool, mut work: impl FnMut(usize)) -> usize {
-    let mut done = 0;
-    while !over.load(Ordering::SeqCst) {
-        work(done);
-        done += 1;
-    }
-    done
+/// How often somebody does something meanwhile, until the rotations are over.
+#[derive(Default)]
+struct Meanwhile {
+    over: AtomicBool,
+    done: [AtomicU64; 3],
 }
+
+impl Meanwhile {
+    fn work(&self, who: usize, mut work: impl FnMut(u64)) {
+        while !self.over.load(Ordering::SeqCst) {
+            work(self.done[who].load(Ordering::SeqCst));
+            self.done[who].fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn least(&self) -> u64 {
+        self.done.iter().map(|done| done.load(Ordering::SeqCst)).min().unwrap()
+    }
+}
+
+/// Also if the test panics: the scope waits for the others.
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.over.store(true, Ordering::SeqCst);
+    }
+}
+
+struct Over<'a>(&'a Meanwhile);
 
 #[test]
 fn nobody_notices_a_rotation() {
@@ -24,37 +43,34 @@ fn nobody_notices_a_rotation() {
     let operator = ground.operator();
     let both = ground.serve(&[]);
     let resolve = ground.serve(&["--role", "resolve"]);
-    let over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let jobs: Vec<_> = [&both, &resolve]
-            .into_iter()
-            .map(|service| {
-                let (ground, over) = (&ground, &over);
-                scope.spawn(move || {
-                    meanwhile(over, |_| {
-                        let answer = service.resolve(&ground.token(json!({})), json!({}));
-                        assert!(answer.body.contains("password-of-ninja"), "{answer:?}");
-                    })
-                })
-            })
-            .collect();
-        let adding = scope.spawn(|| {
-            meanwhile(&over, |n| {
+    let meanwhile = Meanwhile::default();
+    let rotations = std::thread::scope(|scope| {
+        let over = Over(&meanwhile);
+        for (who, service) in [&both, &resolve].into_iter().enumerate() {
+            let (ground, meanwhile) = (&ground, &meanwhile);
+            scope.spawn(move || {
+                meanwhile.work(who, |_| {
+                    let answer = service.resolve(&ground.token(json!({})), json!({}));
+                    assert!(answer.body.contains("password-of-ninja"), "{answer:?}");
+                });
+            });
+        }
+        scope.spawn(|| {
+            meanwhile.work(2, |n| {
                 let answer = both.add(&operator, &format!("ADDED_{n}"), &format!("added-{n}"));
                 answer.unwrap().with(201);
-            })
+            });
         });
-        let rotate = || ground.sandbox.run(["key", "rotate"]);
-        let rotations: Vec<Ended> = (0..5).map(|_| rotate()).collect();
-        over.store(true, Ordering::SeqCst);
-        for job in jobs {
-            assert!(job.join().unwrap() > 5);
+        let mut rotations = 0;
+        while rotations < 5 || meanwhile.least() < 20 {
+            ground.sandbox.run(["key", "rotate"]).success();
+            rotations += 1;
+            assert!(rotations < 100, "{:?}", meanwhile.done);
         }
-        assert!(adding.join().unwrap() > 5);
-        for rotation in rotations {
-            rotation.success();
-        }
+        drop(over);
+        rotations
     });
+    println!("{rotations} rotations, {:?} done meanwhile", meanwhile.done);
     let info = ground.here("store info --format json").success().stdout;
     let info: Json = serde_json::from_str(&info).unwrap();
     assert_eq!(info["sealed_to_other_keys"], 0, "{info}");
