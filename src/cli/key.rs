@@ -96,6 +96,7 @@ fn rotate(settings: &Settings) -> Result<u8, Error> {
         done += sealed as u64;
         output::progress(&format!("sealed {done} of {} values anew", total.max(done)));
         if matches!(settings.store.place, Place::File(_)) && sealed >= BATCH as usize {
+            #[expect(clippy::disallowed_methods, reason = "nothing tells who waits for the lock")]
             std::thread::sleep(PAUSE);
         }
     }
