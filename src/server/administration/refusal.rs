@@ -27,7 +27,7 @@ pub enum Refusal {
     /// The level is switched off.
     #[error(
         "an organization's defaults for single members are switched off; add a project's secret \
-         and assign it, or switch them on (`service.organization_user`)"
+         and assign it, or switch them on (`service.membership.organization_user`)"
     )]
     LevelDisabled,
     /// Nothing is registered here.
