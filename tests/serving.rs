@@ -3,6 +3,7 @@
 //! - `ending`: what is running when a service is told to end, or is killed
 //! - `jobs`: what a job's token gets, how often, and what it doesn't
 //! - `members`: what changes for jobs when the orchestrator registers something else
+//! - `place`: where a service listens, and whether it is ready
 //! - `quiet`: no value in anything that a service writes
 //! - `replicas`: two services on one PostgreSQL database
 //! - `roles`: the sides apart, and that only one of them can open anything
@@ -13,6 +14,7 @@
 mod ending;
 mod jobs;
 mod members;
+mod place;
 mod quiet;
 mod replicas;
 mod roles;

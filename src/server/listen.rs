@@ -128,6 +128,11 @@ impl Listener {
     /// Listens. A Unix socket has mode 0660, in a directory that is there; one that a dead process
     /// left is replaced.
     pub async fn bind(address: &Address) -> Result<Self, ListenError> {
+        Self::bind_with_mode(address, unix::MODE).await
+    }
+
+    /// The same, with another mode for a Unix socket: who may connect.
+    pub async fn bind_with_mode(address: &Address, mode: u32) -> Result<Self, ListenError> {
         match address {
             Address::Tcp(wanted) => {
                 let listener = tcp(*wanted).map_err(|error| match error.kind() {
@@ -139,7 +144,7 @@ impl Listener {
                 Ok(Self { kind: Kind::Tcp(listener), address: Address::Tcp(bound), tls: None })
             }
             Address::Unix(path) => {
-                let (listener, entry) = unix::bind(path).await?;
+                let (listener, entry) = unix::bind(path, mode).await?;
                 let kind = Kind::Unix(listener, Some(entry));
                 Ok(Self { kind, address: address.clone(), tls: None })
             }

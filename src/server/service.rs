@@ -26,9 +26,10 @@ use crate::error::Error;
 use crate::job_token::{Policy, Source, Verifier};
 use crate::membership::{Membership, NonMember};
 use crate::secret::Value;
-use crate::settings::Settings;
 use crate::settings::service::{self, ServiceMembership};
+use crate::settings::{InvalidSettings, Settings};
 use crate::store::pool::Pool;
+use crate::store::secrets;
 
 impl From<ListenError> for Error {
     fn from(error: ListenError) -> Self {
@@ -52,6 +53,7 @@ pub struct Service {
     pool: Pool,
     orders: Orders,
     login: Option<Login>,
+    public_url: Option<service::Origin>,
     keep_audit: Option<Duration>,
 }
 
@@ -97,7 +99,11 @@ impl Service {
         let metrics = Metrics::default();
         let readers = std::thread::available_parallelism().map_or(2, usize::from);
         let pool = Pool::open(&settings.store.place, readers)?;
-        let mut readiness = Readiness::default();
+        let store = pool.clone();
+        let mut readiness = Readiness::default().with("store", move || {
+            let store = store.clone();
+            async move { store.read(secrets::recipient).await.map(drop).map_err(|e| e.to_string()) }
+        });
         let mut router = Router::new();
         if asked.role.resolves() {
             let resolver = Arc::new(resolver(settings, pool.clone(), metrics.clone())?);
@@ -128,15 +134,25 @@ impl Service {
         let router = router.merge(metrics::router(metrics.clone(), readiness, asked.metrics));
         let router = super::around(router, &limits, rates, metrics.clone());
         let address: Address = asked.listen.to_string().parse()?;
-        let mut listener = Listener::bind(&address).await?;
+        let mut listener = Listener::bind_with_mode(&address, asked.socket_mode).await?;
+        if let Address::Tcp(bound) = listener.address()
+            && !bound.ip().to_canonical().is_loopback()
+            && asked.tls.is_none()
+            && asked.trusted_proxies.is_empty()
+        {
+            // The settings were checked; what systemd opened is known only now.
+            let problem = "is a socket that other machines reach: set `tls_certificate_file` and \
+                           `tls_key_file`, or name the proxy that does TLS in `trusted_proxies`";
+            return Err(InvalidSettings::Value("service.listen", problem).into());
+        }
         let tls = asked.tls.as_ref().map(files).map(Tls::read).transpose()?;
         if let Some(tls) = &tls {
             listener = listener.with_tls(tls.clone());
         }
         let proxies: Proxies = asked.trusted_proxies.iter().copied().map(Proxy::Network).collect();
         let options = Options { limits, proxies, metrics };
-        let keep_audit = asked.keep_audit;
-        Ok(Self { listener, tls, router, options, pool, orders, login, keep_audit })
+        let (public_url, keep_audit) = (asked.public_url.clone(), asked.keep_audit);
+        Ok(Self { listener, tls, router, options, pool, orders, login, public_url, keep_audit })
     }
 
     /// Where it listens: with the port that the kernel chose.
@@ -144,7 +160,7 @@ impl Service {
         self.listener.address()
     }
 
-    /// Where browsers reach it, as far as it knows: `http://127.0.0.1:8470`.
+    /// Where it listens, as browsers name it: `http://127.0.0.1:8470`.
     pub fn origin(&self) -> String {
         match self.address() {
             Address::Tcp(address) if self.tls.is_some() => format!("https://{address}"),
@@ -157,14 +173,17 @@ impl Service {
     /// for no log.
     pub async fn one_time_link(&self) -> Result<Option<Value>, Error> {
         match &self.login {
-            Some(login) => Ok(login.one_time_link(&self.origin()).await?),
+            Some(login) => {
+                let public = self.public_url.as_ref().map(ToString::to_string);
+                Ok(login.one_time_link(&public.unwrap_or_else(|| self.origin())).await?)
+            }
             None => Ok(None),
         }
     }
 
     /// Serves until SIGTERM or SIGINT; then running requests have the grace period to end.
     pub async fn run(self) {
-        let Self { listener, tls, router, options, pool, orders, login, keep_audit } = self;
+        let Self { listener, tls, router, options, pool, orders, login, keep_audit, .. } = self;
         let mut upkeep = JoinSet::new();
         if let Some(keep) = keep_audit {
             upkeep.spawn(upkeep::forget(pool.clone(), keep));

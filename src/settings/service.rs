@@ -64,6 +64,9 @@ pub enum Listen {
     Tcp(SocketAddr),
     /// A socket in the file system, from `/`.
     Unix(PathBuf),
+    /// The one socket that systemd opened for the service. Whether others reach it is known at the
+    /// start.
+    Inherited,
 }
 
 impl Listen {
@@ -76,7 +79,7 @@ impl Listen {
     pub fn is_local(&self) -> bool {
         match self {
             Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
-            Self::Unix(_) => true,
+            Self::Unix(_) | Self::Inherited => true,
         }
     }
 }
@@ -86,6 +89,7 @@ impl fmt::Display for Listen {
         match self {
             Self::Tcp(address) => address.fmt(f),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Inherited => f.write_str("systemd"),
         }
     }
 }
@@ -97,7 +101,8 @@ pub struct InvalidListen;
 impl InvalidListen {
     /// What is wrong, after the setting's name.
     pub fn problem(self) -> &'static str {
-        "must be an address with a port, as 127.0.0.1:8470 or [::1]:8470, or unix:/path/of/a/socket"
+        "must be an address with a port, as 127.0.0.1:8470 or [::1]:8470, unix:/path/of/a/socket, or \
+         systemd"
     }
 }
 
@@ -110,6 +115,7 @@ impl FromStr for Listen {
                 Ok(Self::Unix(path.into()))
             }
             Some(_) => Err(InvalidListen),
+            None if text == "systemd" => Ok(Self::Inherited),
             None => text.parse().map(Self::Tcp).map_err(|_| InvalidListen),
         }
     }

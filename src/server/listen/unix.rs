@@ -15,8 +15,8 @@ use tokio::net::{UnixListener, UnixSocket, UnixStream};
 
 use super::{Address, BACKLOG, ListenError};
 
-/// Who may connect: owner and group.
-const MODE: u32 = 0o660;
+/// Who may connect, if nothing else is said: owner and group.
+pub(super) const MODE: u32 = 0o660;
 
 /// `sun_path` of unix(7), without its NUL.
 const MAX_PATH: usize = 107;
@@ -44,7 +44,7 @@ impl Drop for Entry {
 }
 
 /// Listens at a path in a directory that is there.
-pub(super) async fn bind(path: &Path) -> Result<(UnixListener, Entry), ListenError> {
+pub(super) async fn bind(path: &Path, mode: u32) -> Result<(UnixListener, Entry), ListenError> {
     let failed = |error| ListenError::Io(Address::Unix(path.into()), error);
     if path.as_os_str().len() > MAX_PATH {
         return Err(ListenError::TooLong(path.into()));
@@ -57,9 +57,9 @@ pub(super) async fn bind(path: &Path) -> Result<(UnixListener, Entry), ListenErr
     make_way(path).await?;
     let socket = UnixSocket::new_stream().map_err(failed)?;
     // On Linux the file gets the socket's own mode, less the umask; then what that took is given.
-    fchmod(&socket, Mode::from_raw_mode(MODE)).map_err(|error| failed(error.into()))?;
+    fchmod(&socket, Mode::from_raw_mode(mode)).map_err(|error| failed(error.into()))?;
     socket.bind(path).map_err(failed)?;
-    fs::set_permissions(path, Permissions::from_mode(MODE)).map_err(failed)?;
+    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed)?;
     let found = fs::symlink_metadata(path).map_err(failed)?;
     let entry = Entry { path: path.into(), identity: (found.dev(), found.ino()) };
     Ok((socket.listen(BACKLOG).map_err(failed)?, entry))

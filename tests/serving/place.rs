@@ -1,0 +1,56 @@
+//! Where a service listens, and whether it says that it can do its work.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use super::*;
+use crate::support::until;
+
+#[test]
+fn a_job_gets_its_secrets_by_a_socket_of_the_mode_that_is_set() {
+    let ground = Ground::new("[service]\nsocket_mode = 0o600\n");
+    ground.fill();
+    let socket = ground.sandbox.path("service.sock");
+    let place = format!("unix:{}", socket.display());
+    let settings = ground.sandbox.path("serve.toml").display().to_string();
+    let words = ["serve", "--settings", &settings, "--listen", &place, "--role", "resolve"];
+    let service = Process::start(ground.sandbox.command(words));
+    assert_eq!(fs::symlink_metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
+    let worker = Sandbox::new();
+    worker.token(&ground.token(json!({})));
+    let script = "printf %s \"$OWN\" > own";
+    let job = worker.job(json!({"command": ["sh", "-c", script]})).display().to_string();
+    let words = ["run", "--job-token-file", "tokens/token", "--service", &place, &job];
+    end(worker.command(words)).success();
+    assert_eq!(fs::read_to_string(worker.path("own")).unwrap(), "of-ada-alone");
+    service.stop();
+    assert!(!socket.exists(), "the socket stays");
+}
+
+#[test]
+fn a_service_whose_store_is_damaged_is_not_ready() {
+    let ground = Ground::new("");
+    ground.fill();
+    let service = ground.serve(&[]);
+    until("it is ready", || service.send("GET", "/ready", "", None).status == 200);
+    let store = rusqlite::Connection::open(ground.sandbox.store()).unwrap();
+    store.busy_timeout(PATIENCE).unwrap();
+    store.execute("DELETE FROM recipient", []).unwrap();
+    let answer = service.send("GET", "/ready", "", None);
+    answer.problem(503, "not_ready");
+    assert!(answer.body.contains("store"), "{answer:?}");
+    assert_eq!(service.send("GET", "/live", "", None).status, 200);
+}
+
+#[test]
+fn without_a_socket_of_systemds_there_is_no_service() {
+    let ground = Ground::new("");
+    ground.fill();
+    let settings = ground.sandbox.path("serve.toml").display().to_string();
+    let ended = ground.sandbox.run(["serve", "--settings", &settings, "--listen", "systemd"]);
+    assert_eq!(ended.code, 78, "{}", ended.stderr);
+    assert!(ended.stderr.contains("no socket was passed"), "{}", ended.stderr);
+    let ended = ground.sandbox.run(["serve", "--settings", &settings, "--listen", "nowhere"]);
+    assert_eq!(ended.code, 78, "{}", ended.stderr);
+    assert!(ended.stderr.contains("service.listen"), "{}", ended.stderr);
+}
