@@ -16,10 +16,10 @@ BINARY = $(abspath $(or $(CARGO_TARGET_DIR),target))/$(HOST)/release/qgis-secret
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo) env
 
 # libc6-dev has the libc.a that a static binary is linked with; gcc only recommends it.
-TEST_PACKAGES := gcc libc6-dev make openssl pkg-config \
+DEMO_PACKAGES := gcc libc6-dev make openssl pkg-config \
     qgis qgis-providers python3-qgis \
-    postgresql-15 postgresql-15-postgis-3 libpq5 \
-    chromium chromium-driver python3-venv
+    postgresql-15 postgresql-15-postgis-3 libpq5
+TEST_PACKAGES := $(DEMO_PACKAGES) chromium chromium-driver python3-venv
 # What drives the browser, apart from the system's own Python.
 TEST_TOOLS = $(abspath $(or $(CARGO_TARGET_DIR),target))/test-tools
 # tini is what the runner's own cost is compared with.
@@ -54,8 +54,12 @@ help: ## Lists these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) \
 	    | while IFS=$$'\t' read -r name text; do printf 'make %-11s %s\n' "$$name" "$$text"; done
 
+.PHONY: demo-deps
+demo-deps: ## Installs what the build and the demo need (QGIS, PostGIS, a C compiler)
+	@$(call install,$(DEMO_PACKAGES))
+
 .PHONY: deps
-deps: ## Installs what the build, the tests and the demo need (QGIS, PostGIS, a browser, a C compiler)
+deps: ## Installs what the tests need besides: a browser, and what drives it
 	@$(call install,$(TEST_PACKAGES))
 	@digest=$$(sha256sum <tests/requirements.txt); \
 	if [ "$$digest" != "$$(cat '$(TEST_TOOLS)/digest' 2>/dev/null)" ]; then \
@@ -80,7 +84,7 @@ build: ## Builds the release binary
 	@echo 'Built $(BINARY)'
 
 .PHONY: demo
-demo: deps build ## Shows a QGIS job getting its secrets, against a PostGIS of its own
+demo: demo-deps build ## Shows a QGIS job getting its secrets, against a PostGIS of its own
 	/usr/bin/python3 tests/demo/demo.py --binary '$(BINARY)'
 
 # What answers soonest comes first. clippy and rustdoc share one check of the dependencies.
@@ -88,6 +92,7 @@ demo: deps build ## Shows a QGIS job getting its secrets, against a PostGIS of i
 test: deps ## Checks format, lints and documentation, and runs all tests
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets --locked -- -D warnings
+	$(CARGO) clippy --no-default-features --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --locked
 	$(CARGO) test --locked
 
