@@ -196,10 +196,12 @@ fn encoded(piece: &[u8], take: &mut dyn FnMut(Family)) {
     let in_names =
         |byte: &u8| !byte.is_ascii() || byte.is_ascii_alphabetic() || b" -_.".contains(byte);
     if !piece.iter().all(in_names) {
-        if piece.iter().any(u8::is_ascii_lowercase) {
+        // Any letter beyond ASCII may have another case.
+        let beyond = !piece.is_ascii();
+        if beyond || piece.iter().any(u8::is_ascii_lowercase) {
             take(Family::Text(Case::Upper));
         }
-        if piece.iter().any(u8::is_ascii_uppercase) {
+        if beyond || piece.iter().any(u8::is_ascii_uppercase) {
             take(Family::Text(Case::Lower));
         }
     }

@@ -112,6 +112,14 @@ fn hexadecimal_digits() {
     masks(&[SPECIAL], "P@SS W/ORD+\"Q\"&<X>É P@SS W/ORD+\"Q\"&<X>é", "*** ***");
 }
 
+/// Letters beyond ASCII have cases, with and without others beside them.
+#[test]
+fn letters_in_the_other_case() {
+    masks(&["пароль!"], "ПАРОЛЬ! пароль! парол!", "*** *** парол!");
+    masks(&["ПАРОЛЬ!"], "пароль!", "***");
+    masks(&["pässwort+1"], "PÄSSWORT+1", "***");
+}
+
 #[test]
 fn lines_of_a_value() {
     let value =
