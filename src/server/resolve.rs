@@ -22,7 +22,7 @@ use serde_json::json;
 
 use crate::job::Identity;
 use crate::job_token::{Claims, Verifier};
-use crate::membership::{self, Membership};
+use crate::membership::Membership;
 use crate::precedence::{self, Candidate, Resolution};
 use crate::secret::Value;
 use crate::server::limits::Rates;
@@ -233,13 +233,7 @@ fn look_up(
     identity: &Identity,
     membership: Membership,
 ) -> Result<Result<Found, Refused>, StoreError> {
-    let facts = match membership {
-        Membership::Trusted => membership::Facts::default(),
-        Membership::Registered { .. } => {
-            registry::facts(database, &identity.project, identity.user.as_ref())?
-        }
-    };
-    let owners = match membership::owners_for(identity, membership, &facts) {
+    let owners = match registry::owners_for(database, identity, membership)? {
         Ok(owners) => owners,
         Err(denied) => return Ok(Err(denied.into())),
     };
