@@ -6,7 +6,7 @@
 //! named files only.
 
 use std::fmt;
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::str::FromStr;
 
 use secrecy::{ExposeSecret, SecretBox};
@@ -422,6 +422,18 @@ impl ValueBuf {
         let mut exact = Vec::with_capacity(self.0.len());
         exact.extend_from_slice(&self.0);
         Value(SecretBox::new(exact.into_boxed_slice()))
+    }
+}
+
+/// What is written goes the way of [`ValueBuf::push`]; it never fails.
+impl Write for ValueBuf {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.push(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -2,8 +2,6 @@
 //!
 //! Invariant: a value goes into the JSON without a copy that is not overwritten.
 
-use std::io::{self, Write};
-
 use serde::Serialize;
 
 use crate::secret::{Value, ValueBuf};
@@ -47,21 +45,8 @@ impl Body {
     }
 
     fn push(&mut self, json: &(impl Serialize + ?Sized)) {
-        struct Into<'a>(&'a mut ValueBuf);
-
-        impl Write for Into<'_> {
-            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                self.0.push(bytes);
-                Ok(bytes.len())
-            }
-
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
-
         // Fails only for a map with keys that are no strings; memory doesn't refuse.
-        serde_json::to_writer(Into(&mut self.0), json).unwrap_or_default();
+        serde_json::to_writer(&mut self.0, json).unwrap_or_default();
     }
 }
 

@@ -4,7 +4,6 @@
 //! overwritten.
 
 use std::fmt;
-use std::io::{self, Write};
 
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -183,19 +182,6 @@ fn push_open(text: &mut ValueBuf, object: &impl Serialize) {
 }
 
 fn push_json(text: &mut ValueBuf, value: &(impl Serialize + ?Sized)) {
-    struct Into<'a>(&'a mut ValueBuf);
-
-    impl Write for Into<'_> {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.push(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     // As above; memory doesn't refuse.
-    serde_json::to_writer(Into(text), value).unwrap_or_default();
+    serde_json::to_writer(text, value).unwrap_or_default();
 }
