@@ -180,6 +180,13 @@ pub struct ServerArgs {
         env = "QGIS_SECRETS_API_TOKEN_FILE"
     )]
     token_file: Option<PathBuf>,
+    #[command(flatten)]
+    reach: ReachArgs,
+}
+
+/// How a service's management API is reached.
+#[derive(Clone, Debug, Args)]
+struct ReachArgs {
     /// The authorities that sign the service's certificate (PEM), instead of the system's
     #[arg(
         help_heading = "Secrets service",
@@ -194,13 +201,23 @@ pub struct ServerArgs {
     patience: u64,
 }
 
+impl ReachArgs {
+    fn open(
+        &self,
+        server: Option<&String>,
+        token_file: Option<&PathBuf>,
+        token: Option<Value>,
+    ) -> Result<Option<Server>, Error> {
+        let Some(server) = server else { return Ok(None) };
+        let deadline = Duration::from_secs(self.patience);
+        Ok(Some(Server::new(server, self.ca_file.as_deref(), token_file, token, deadline)?))
+    }
+}
+
 impl ServerArgs {
     /// The service, if one was named. `token` came by environment.
     pub fn open(&self, token: Option<Value>) -> Result<Option<Server>, Error> {
-        let Some(server) = &self.server else { return Ok(None) };
-        let file = self.token_file.as_ref();
-        let deadline = Duration::from_secs(self.patience);
-        Ok(Some(Server::new(server, self.ca_file.as_deref(), file, token, deadline)?))
+        self.reach.open(self.server.as_ref(), self.token_file.as_ref(), token)
     }
 }
 
@@ -211,27 +228,16 @@ pub struct AskedArgs {
     /// then the API token's; without one it is taken from QGIS_SECRETS_API_TOKEN
     #[arg(help_heading = "Secrets service", long, value_name = "URL", env = "QGIS_SECRETS_SERVER")]
     server: Option<String>,
-    /// The authorities that sign the service's certificate (PEM), instead of the system's
-    #[arg(
-        help_heading = "Secrets service",
-        long,
-        value_name = "FILE",
-        env = "QGIS_SECRETS_CA_FILE"
-    )]
-    ca_file: Option<PathBuf>,
-    /// For how long to try, in seconds
-    #[arg(help_heading = "Secrets service", long, value_name = "SECONDS", default_value_t = 30)]
-    #[arg(value_parser = clap::value_parser!(u64).range(1..=3600))]
-    patience: u64,
+    #[command(flatten)]
+    reach: ReachArgs,
 }
 
 impl AskedArgs {
     /// The service, if one was named. `token` came by environment.
     pub fn open(&self, job: &JobArgs, token: Option<Value>) -> Result<Option<Server>, Error> {
-        let (server, ca_file) = (self.server.clone(), self.ca_file.clone());
         let file = std::env::var_os("QGIS_SECRETS_API_TOKEN_FILE").map(PathBuf::from);
         let token_file = job.token_file.clone().or(file);
-        ServerArgs { server, token_file, ca_file, patience: self.patience }.open(token)
+        self.reach.open(self.server.as_ref(), token_file.as_ref(), token)
     }
 }
 
