@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::access::{Grant, Scope};
+use crate::precedence::{Candidate, Winner};
 use crate::secret::{Id, Owner};
 use crate::server::administration as facts;
 use crate::store::Record;
@@ -59,8 +60,8 @@ pub(super) fn secrets(records: Vec<Record>) -> Vec<wire::Secret> {
     records.into_iter().map(secret).collect()
 }
 
-fn candidate(candidate: crate::precedence::Candidate) -> wire::Candidate {
-    let crate::precedence::Candidate { id, name, owner, sensitive } = candidate;
+fn candidate(candidate: Candidate) -> wire::Candidate {
+    let Candidate { id, name, owner, sensitive } = candidate;
     wire::Candidate {
         id: id.to_string(),
         kind: name.kind,
@@ -88,7 +89,7 @@ pub(super) fn explanation(explanation: facts::Explanation) -> wire::Explanation 
         id: owner.id().to_string(),
         user: owner.user().map(text),
     };
-    let winner = |winner: crate::precedence::Winner| wire::Winner {
+    let winner = |winner: Winner| wire::Winner {
         id: winner.secret.id.to_string(),
         kind: winner.secret.name.kind,
         level: winner.secret.level(),

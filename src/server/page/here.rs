@@ -7,6 +7,7 @@ use axum::http::request::Parts;
 
 use super::failure::Failure;
 use crate::access::Scope;
+use crate::store::Record;
 
 /// The scope of an address; `None` on the pages of operators.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,5 +47,13 @@ impl<S: Send + Sync> FromRequestParts<S> for Here {
             }
         };
         Ok(Self { scope, item: named.remove("item").unwrap_or_default() })
+    }
+}
+
+/// Answers what stands elsewhere as what isn't there.
+pub(super) fn belongs(record: &Record, scope: &Scope) -> Result<(), Failure> {
+    match Scope::from(&record.owner) == *scope {
+        true => Ok(()),
+        false => Err(Failure::not_found()),
     }
 }

@@ -6,7 +6,7 @@ use axum::response::Response;
 
 use super::failure::{Failure, sentence};
 use super::flash::{self, Done};
-use super::here::Here;
+use super::here::{Here, belongs};
 use super::layout::{self, Chrome, Place, Tab};
 use super::visitor::Visitor;
 use super::words::{self, When};
@@ -59,7 +59,7 @@ pub(super) async fn ask(
     let scope = here.scope()?;
     let id = SecretId::from(here.item.clone());
     let removed = page.administration.would_be_effective(&visitor.actor, &id).await?;
-    belongs(&removed, scope)?;
+    belongs(&removed.record, scope)?;
     let place = Place::new(scope, page.registered(), Tab::Secrets).step("Remove");
     let chrome = Chrome::new(format!("Remove {}", removed.record.name.key), &visitor);
     layout::show(&View::new(chrome, place, &removed))
@@ -75,17 +75,8 @@ pub(super) async fn remove(
     let id = SecretId::from(here.item.clone());
     // The address names the place that the person has looked at; another's isn't touched.
     let listed = page.administration.secret(&visitor.actor, &id).await?;
-    if Scope::from(&listed.record.owner) != *scope {
-        return Err(Failure::not_found());
-    }
+    belongs(&listed.record, scope)?;
     page.administration.remove(&visitor.actor, &id).await?;
     let to = format!("{}/secrets", links::scope(scope));
     Ok(flash::redirect(&to, Done::Removed, None, page.tls))
-}
-
-fn belongs(removed: &Removed, scope: &Scope) -> Result<(), Failure> {
-    match Scope::from(&removed.record.owner) == *scope {
-        true => Ok(()),
-        false => Err(Failure::not_found()),
-    }
 }

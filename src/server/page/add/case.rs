@@ -14,6 +14,7 @@ use crate::secret::{InvalidId, Kind, Owner, SecretId};
 use crate::server::administration::{Member, Refusal};
 use crate::server::page::failure::{self, Failure};
 use crate::server::page::flash::{self, Done};
+use crate::server::page::here::belongs;
 use crate::server::page::layout::{self, Chrome, Place, Tab};
 use crate::server::page::problems::Problems;
 use crate::server::page::secret_form::{Editor, Press, SecretForm};
@@ -54,9 +55,7 @@ impl<'a> Case<'a> {
     ) -> Result<Self, Failure> {
         let id = SecretId::from(id.to_owned());
         let record = page.administration.secret(&visitor.actor, &id).await?.record;
-        if Scope::from(&record.owner) != *scope {
-            return Err(Failure::not_found());
-        }
+        belongs(&record, scope)?;
         Ok(Self { page, visitor, scope, members: vec![], fixed: Some(record) })
     }
 
