@@ -6,6 +6,8 @@
 use crate::job::Identity;
 use crate::secret::{Id, Owner};
 
+pub use crate::settings::service::NonMember;
+
 /// Where it is known who belongs where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Membership {
@@ -16,15 +18,6 @@ pub enum Membership {
     },
     /// Nothing is registered: the job token's word is taken for it.
     Trusted,
-}
-
-/// What a job gets that runs for somebody who is no member of the project.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NonMember {
-    /// Nothing: the job is denied.
-    Deny,
-    /// What is for everybody in the project, and nothing assigned.
-    Unassigned,
 }
 
 /// What is registered about a job's project and user.

@@ -25,10 +25,10 @@ use axum::{Extension, Json, Router};
 use hyper::body::Frame;
 use qgis_secrets::server::around;
 use qgis_secrets::server::limits::{Limits, Rates};
-use qgis_secrets::server::listen::{Address, Listener, Options, Peer, Proxies, Served, serve};
+use qgis_secrets::server::listen::{Listener, Options, Peer, Proxies, Served, serve};
 use qgis_secrets::server::metrics::{Metrics, Readiness, router};
 use qgis_secrets::server::tls::Tls;
-use qgis_secrets::settings::service::MetricsFor;
+use qgis_secrets::settings::service::{Listen, MetricsFor};
 use tokio::runtime::Runtime;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
@@ -55,14 +55,14 @@ impl Stage {
 struct Setup {
     limits: Limits,
     proxies: Proxies,
-    address: Option<Address>,
+    address: Option<Listen>,
     tls: Option<Tls>,
 }
 
 /// A service inside of the test's process.
 struct Service {
     runtime: Runtime,
-    address: Address,
+    address: Listen,
     stage: Arc<Stage>,
     stop: Option<oneshot::Sender<()>>,
     serving: Option<JoinHandle<Served>>,
@@ -105,7 +105,7 @@ impl Service {
 
     fn address(&self) -> SocketAddr {
         match &self.address {
-            Address::Tcp(address) => *address,
+            Listen::Tcp(address) => *address,
             other => panic!("{other}"),
         }
     }

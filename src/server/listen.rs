@@ -3,17 +3,16 @@
 //! Invariants: nothing is printed; a listener that could not be made exactly as it was asked for is
 //! an error; a connection that can't be taken now waits, and no other one suffers from it.
 
-use std::fmt;
 use std::io::{self, ErrorKind};
 use std::net::{self, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 use super::tls::Tls;
+use crate::settings::service::Listen;
 use crate::sys::inherited;
 
 mod crowd;
@@ -28,29 +27,12 @@ pub use serve::{Options, Served, serve};
 /// Connections that wait in the kernel's queue.
 const BACKLOG: u32 = 1024;
 
-/// Where to listen: `127.0.0.1:8470`, `[::1]:0`, `unix:/run/qgis-secrets.sock`, `systemd`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
-    /// An address of this machine; port 0 is any free one.
-    Tcp(SocketAddr),
-    /// An absolute path.
-    Unix(PathBuf),
-    /// The one socket that systemd, or whoever else starts the service, opened for it.
-    Inherited,
-}
-
 /// Why there is no listener.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// Not an address.
-    #[error(
-        "{0:?} is no address to listen at; write 127.0.0.1:8470, [::]:8470, unix:/run/name.sock or \
-         systemd"
-    )]
-    Address(String),
     /// A live process has it.
     #[error("another process listens at {0}; stop that, or listen at another address")]
-    InUse(Address),
+    InUse(Listen),
     /// Something else is there.
     #[error("{} is there and no socket; remove it, or listen at another path", .0.display())]
     Occupied(PathBuf),
@@ -68,43 +50,16 @@ pub enum ListenError {
     NotInherited,
     /// The kernel refused.
     #[error("cannot listen at {0}: {1}")]
-    Io(Address, #[source] io::Error),
+    Io(Listen, #[source] io::Error),
 }
 
 impl ListenError {
     /// The stable word.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Address(_) | Self::TooLong(_) => "listen_address_invalid",
+            Self::TooLong(_) => "listen_address_invalid",
             Self::InUse(_) | Self::Occupied(_) => "listen_address_taken",
             Self::Directory(..) | Self::NotInherited | Self::Io(..) => "listen_failed",
-        }
-    }
-}
-
-impl FromStr for Address {
-    type Err = ListenError;
-
-    fn from_str(text: &str) -> Result<Self, ListenError> {
-        if text == "systemd" {
-            return Ok(Self::Inherited);
-        }
-        match text.strip_prefix("unix:").map(Path::new) {
-            Some(path) if path.is_absolute() && path.file_name().is_some() => {
-                Ok(Self::Unix(path.into()))
-            }
-            Some(_) => Err(ListenError::Address(text.into())),
-            None => text.parse().map(Self::Tcp).map_err(|_| ListenError::Address(text.into())),
-        }
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-            Self::Inherited => f.write_str("systemd"),
         }
     }
 }
@@ -113,7 +68,7 @@ impl fmt::Display for Address {
 #[derive(Debug)]
 pub struct Listener {
     kind: Kind,
-    address: Address,
+    address: Listen,
     tls: Option<Tls>,
 }
 
@@ -127,28 +82,28 @@ enum Kind {
 impl Listener {
     /// Listens. A Unix socket has mode 0660, in a directory that is there; one that a dead process
     /// left is replaced.
-    pub async fn bind(address: &Address) -> Result<Self, ListenError> {
+    pub async fn bind(address: &Listen) -> Result<Self, ListenError> {
         Self::bind_with_mode(address, unix::MODE).await
     }
 
     /// The same, with another mode for a Unix socket: who may connect.
-    pub async fn bind_with_mode(address: &Address, mode: u32) -> Result<Self, ListenError> {
+    pub async fn bind_with_mode(address: &Listen, mode: u32) -> Result<Self, ListenError> {
         match address {
-            Address::Tcp(wanted) => {
+            Listen::Tcp(wanted) => {
                 let listener = tcp(*wanted).map_err(|error| match error.kind() {
                     ErrorKind::AddrInUse => ListenError::InUse(address.clone()),
                     _ => ListenError::Io(address.clone(), error),
                 })?;
                 let bound = listener.local_addr();
                 let bound = bound.map_err(|error| ListenError::Io(address.clone(), error))?;
-                Ok(Self { kind: Kind::Tcp(listener), address: Address::Tcp(bound), tls: None })
+                Ok(Self { kind: Kind::Tcp(listener), address: Listen::Tcp(bound), tls: None })
             }
-            Address::Unix(path) => {
+            Listen::Unix(path) => {
                 let (listener, entry) = unix::bind(path, mode).await?;
                 let kind = Kind::Unix(listener, Some(entry));
                 Ok(Self { kind, address: address.clone(), tls: None })
             }
-            Address::Inherited => {
+            Listen::Inherited => {
                 let socket = inherited::socket().ok_or(ListenError::NotInherited)?;
                 Self::adopt(socket).map_err(|error| ListenError::Io(address.clone(), error))
             }
@@ -161,12 +116,12 @@ impl Listener {
         tcp.set_nonblocking(true)?;
         // What has no address of that family is the other one.
         let (kind, address) = match tcp.local_addr() {
-            Ok(bound) => (Kind::Tcp(TcpListener::from_std(tcp)?), Address::Tcp(bound)),
+            Ok(bound) => (Kind::Tcp(TcpListener::from_std(tcp)?), Listen::Tcp(bound)),
             Err(_) => {
                 let unix = std::os::unix::net::UnixListener::from(OwnedFd::from(tcp));
                 let bound = unix.local_addr()?;
                 let path = bound.as_pathname().unwrap_or(Path::new("")).into();
-                (Kind::Unix(UnixListener::from_std(unix)?, None), Address::Unix(path))
+                (Kind::Unix(UnixListener::from_std(unix)?, None), Listen::Unix(path))
             }
         };
         Ok(Self { kind, address, tls: None })
@@ -178,7 +133,7 @@ impl Listener {
     }
 
     /// The address that it has: with the port that the kernel chose.
-    pub fn address(&self) -> &Address {
+    pub fn address(&self) -> &Listen {
         &self.address
     }
 
@@ -214,21 +169,3 @@ type Stream = Box<dyn Bytes>;
 trait Bytes: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Bytes for T {}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_are_read_and_shown_alike() {
-        for text in ["127.0.0.1:8470", "[::1]:0", "unix:/run/x.sock", "systemd"] {
-            assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
-        }
-        for text in
-            ["", "8470", "localhost:8470", "127.0.0.1", "unix:", "unix:x.sock", "unix:/", "/run/x"]
-        {
-            let error = text.parse::<Address>().unwrap_err();
-            assert_eq!(error.kind(), "listen_address_invalid", "{text}");
-        }
-    }
-}

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use super::administration::{self, Administration};
 use super::api;
 use super::limits::{Limits, Rates, rate::Rate};
-use super::listen::{Address, ListenError, Listener, Options, Proxies, Proxy, serve};
+use super::listen::{ListenError, Listener, Options, Proxies, Proxy, serve};
 use super::login::{Clock, Fault, Login};
 use super::metrics::{self, Metrics, Readiness};
 use super::page::{self, Page};
@@ -24,9 +24,9 @@ use super::resolve::{self, KeyFile, Resolver};
 use super::tls::{Clients, Files, Tls, TlsError};
 use crate::error::Error;
 use crate::job_token::{Policy, Source, Verifier};
-use crate::membership::{Membership, NonMember};
+use crate::membership::Membership;
 use crate::secret::Value;
-use crate::settings::service::{self, ServiceMembership};
+use crate::settings::service::{self, Listen, ServiceMembership};
 use crate::settings::{InvalidSettings, Settings};
 use crate::store::pool::Pool;
 use crate::store::secrets;
@@ -133,9 +133,8 @@ impl Service {
         let rates = Rates::new(&limits, metrics.clone());
         let router = router.merge(metrics::router(metrics.clone(), readiness, asked.metrics));
         let router = super::around(router, &limits, rates, metrics.clone());
-        let address: Address = asked.listen.to_string().parse()?;
-        let mut listener = Listener::bind_with_mode(&address, asked.socket_mode).await?;
-        if let Address::Tcp(bound) = listener.address()
+        let mut listener = Listener::bind_with_mode(&asked.listen, asked.socket_mode).await?;
+        if let Listen::Tcp(bound) = listener.address()
             && !bound.ip().to_canonical().is_loopback()
             && asked.tls.is_none()
             && asked.trusted_proxies.is_empty()
@@ -156,15 +155,15 @@ impl Service {
     }
 
     /// Where it listens: with the port that the kernel chose.
-    pub fn address(&self) -> &Address {
+    pub fn address(&self) -> &Listen {
         self.listener.address()
     }
 
     /// Where it listens, as browsers name it: `http://127.0.0.1:8470`.
     pub fn origin(&self) -> String {
         match self.address() {
-            Address::Tcp(address) if self.tls.is_some() => format!("https://{address}"),
-            Address::Tcp(address) => format!("http://{address}"),
+            Listen::Tcp(address) if self.tls.is_some() => format!("https://{address}"),
+            Listen::Tcp(address) => format!("http://{address}"),
             other => other.to_string(),
         }
     }
@@ -260,12 +259,7 @@ impl From<Fault> for Error {
 fn membership(asked: ServiceMembership) -> Membership {
     match asked {
         ServiceMembership::Trusted { .. } => Membership::Trusted,
-        ServiceMembership::Registered { non_member, .. } => Membership::Registered {
-            non_member: match non_member {
-                service::NonMember::Deny => NonMember::Deny,
-                service::NonMember::Unassigned => NonMember::Unassigned,
-            },
-        },
+        ServiceMembership::Registered { non_member, .. } => Membership::Registered { non_member },
     }
 }
 

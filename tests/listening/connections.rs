@@ -38,19 +38,19 @@ fn a_socket_is_taken_over() {
         let service =
             Service::start(Setup { address: Some("systemd".parse().unwrap()), ..Setup::default() });
         let path = match &service.address {
-            Address::Tcp(_) => {
+            Listen::Tcp(_) => {
                 assert_eq!(service.get("/hello").body, "hello");
                 None
             }
-            Address::Unix(path) => Some(path.clone()),
-            Address::Inherited => panic!("it has no address"),
+            Listen::Unix(path) => Some(path.clone()),
+            Listen::Inherited => panic!("it has no address"),
         };
         if let Some(path) = &path {
             let mut stream = std::os::unix::net::UnixStream::connect(path).unwrap();
             stream.write_all(GET.as_bytes()).unwrap();
             assert_eq!(answer(&mut stream).body, "hello");
         }
-        let again = service.runtime.block_on(Listener::bind(&Address::Inherited));
+        let again = service.runtime.block_on(Listener::bind(&Listen::Inherited));
         assert_eq!(again.unwrap_err().kind(), "listen_failed");
         service.end();
         // It is systemd's, who will start the service again.

@@ -7,8 +7,8 @@ use std::path::Path;
 
 use super::*;
 
-fn at(path: &Path) -> Address {
-    Address::Unix(path.into())
+fn at(path: &Path) -> Listen {
+    Listen::Unix(path.into())
 }
 
 fn start(path: &Path) -> Service {

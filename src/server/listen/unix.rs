@@ -13,7 +13,8 @@ use std::time::Duration;
 use rustix::fs::{Mode, fchmod};
 use tokio::net::{UnixListener, UnixSocket, UnixStream};
 
-use super::{Address, BACKLOG, ListenError};
+use super::{BACKLOG, ListenError};
+use crate::settings::service::Listen;
 
 /// Who may connect, if nothing else is said: owner and group.
 pub(super) const MODE: u32 = 0o660;
@@ -45,7 +46,7 @@ impl Drop for Entry {
 
 /// Listens at a path in a directory that is there.
 pub(super) async fn bind(path: &Path, mode: u32) -> Result<(UnixListener, Entry), ListenError> {
-    let failed = |error| ListenError::Io(Address::Unix(path.into()), error);
+    let failed = |error| ListenError::Io(Listen::Unix(path.into()), error);
     if path.as_os_str().len() > MAX_PATH {
         return Err(ListenError::TooLong(path.into()));
     }
@@ -67,7 +68,7 @@ pub(super) async fn bind(path: &Path, mode: u32) -> Result<(UnixListener, Entry)
 
 /// Removes a socket that a process left behind when it was killed.
 async fn make_way(path: &Path) -> Result<(), ListenError> {
-    let address = || Address::Unix(path.into());
+    let address = || Listen::Unix(path.into());
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(ListenError::Io(address(), error)),

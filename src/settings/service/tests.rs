@@ -26,6 +26,18 @@ fn without_a_file_it_serves_this_machine_alone() {
     assert_eq!(service.socket_mode, 0o660);
 }
 
+#[test]
+fn addresses_are_read_and_shown_alike() {
+    for text in ["127.0.0.1:8470", "[::1]:0", "unix:/run/x.sock", "systemd"] {
+        assert_eq!(text.parse::<Listen>().unwrap().to_string(), text);
+    }
+    for text in
+        ["", "8470", "localhost:8470", "127.0.0.1", "unix:", "unix:x.sock", "unix:/", "/run/x"]
+    {
+        assert_eq!(text.parse::<Listen>().unwrap_err(), InvalidListen, "{text}");
+    }
+}
+
 /// Every key stands in the sample with its default, wherever it has one.
 #[test]
 fn the_sample_says_the_defaults() {
