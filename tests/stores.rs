@@ -2,13 +2,17 @@
 //!
 //! PostgreSQL is the installed server, on a private cluster with a database for each test.
 
+mod access;
 mod both;
 pub(crate) mod cluster;
-mod fixture;
+pub(crate) mod fixture;
 mod killed;
+mod ledger;
 mod migrating;
 mod program;
+mod registry;
 mod server;
+mod sessions;
 
 /// Each of these functions, as a test on either database.
 macro_rules! on_both {

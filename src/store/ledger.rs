@@ -348,4 +348,16 @@ pub fn remember(
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_of_requests() {
+        for good in ["a", "~!", &"x".repeat(255)] {
+            assert_eq!(good.parse::<IdempotencyKey>().unwrap().as_str(), good);
+        }
+        for bad in ["", " ", "a b", "ä", "a\n", &"x".repeat(256)] {
+            assert!(bad.parse::<IdempotencyKey>().is_err(), "{bad}");
+        }
+    }
+}

@@ -68,7 +68,11 @@ impl Database {
         let cluster = shared();
         let name = format!("t{}", NUMBER.fetch_add(1, Ordering::SeqCst));
         let database = Self { cluster, name, files: tempfile::tempdir().unwrap() };
-        let sql = format!("CREATE DATABASE {} OWNER store", database.name);
+        // One that would order texts as people do, if the tables didn't say otherwise.
+        let sql = format!(
+            "CREATE DATABASE {} OWNER store TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en'",
+            database.name
+        );
         database.server().sql("postgres", &sql);
         let password = database.password_file();
         private(&password, &format!("{PASSWORD}\n"));
@@ -84,12 +88,12 @@ impl Database {
     }
 
     /// Runs SQL as the administrator, in the store's schema.
-    pub(super) fn sql(&self, sql: &str) -> String {
+    pub(crate) fn sql(&self, sql: &str) -> String {
         self.server().sql(&self.name, &format!("SET search_path = qgis_secrets;\n{sql}"))
     }
 
     /// How to connect to it, as the role `store`.
-    pub(super) fn settings(&self) -> Postgres {
+    pub(crate) fn settings(&self) -> Postgres {
         Postgres {
             hosts: vec![Host { name: "localhost".into(), port: self.server().port }],
             dbname: self.name.clone(),
