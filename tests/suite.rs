@@ -1,5 +1,6 @@
 //! The one integration binary: linking is what a test run waits for.
 //!
+//! - `administration`: who may do what, and what comes of it, on both databases
 //! - `api`: the management API: who may do what, what is sent, and that no value comes back
 //! - `bad_input`: each bad input gives its error and exit code; nothing starts, nothing is lost
 //! - `browsing`: the page in a real browser: tasks, accessibility, hostile text
@@ -30,6 +31,8 @@
 
 mod support;
 
+#[cfg(feature = "service")]
+mod administration;
 mod api;
 mod bad_input;
 #[cfg(feature = "service")]

@@ -70,8 +70,3 @@ fn key(page: PageRequest) -> Result<PageRequest, Refusal> {
         ))
     }
 }
-
-#[cfg(test)]
-mod ground;
-#[cfg(test)]
-mod tests;

@@ -383,6 +383,3 @@ fn check_subject(subject: &str) -> Result<(), Refusal> {
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;

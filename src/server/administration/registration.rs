@@ -228,6 +228,3 @@ impl Administration {
 fn is_on(work: &Work<'_>) -> Result<(), Refusal> {
     if work.registered() { Ok(()) } else { Err(Refusal::RegistrationOff) }
 }
-
-#[cfg(test)]
-mod tests;

@@ -362,6 +362,3 @@ fn kept(answer: &str) -> Option<Vec<Record>> {
         })
         .collect()
 }
-
-#[cfg(test)]
-mod tests;

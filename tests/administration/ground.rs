@@ -1,13 +1,17 @@
 //! What the tests of administration stand on: a store with people in it.
 
-use tempfile::TempDir;
+use qgis_secrets::access::{Access, Actor, Grant, Scope, Via};
+use qgis_secrets::membership::{Membership, NonMember};
+use qgis_secrets::secret::{Id, Name, Owner, Value};
+use qgis_secrets::server::administration::{
+    Addition, Administration, AuditFilter, AuditRow, Listed, Organization, PageRequest, Policy,
+    Project, Refusal,
+};
+use qgis_secrets::store::database::Database;
+use qgis_secrets::store::{Pool, Record};
 
-use super::*;
-use crate::access::{Access, Actor, Grant, Scope, Via};
-use crate::membership::NonMember;
-use crate::secret::{Id, Name, Owner, Value};
-use crate::store::database::parameters;
-use crate::store::{Keyring, Record, Store};
+use super::MakeStore;
+use crate::stores::fixture::Fixture;
 
 pub(super) const REGISTERED: Membership =
     Membership::Registered { non_member: NonMember::Unassigned };
@@ -34,19 +38,19 @@ pub(super) fn project(name: &str) -> Scope {
 /// the projects `p` of `o` (members ann and bob, admin pat), `q` of `x` (admin quin), and `own` of
 /// nobody (admin pat).
 pub(super) struct Ground {
-    _directory: TempDir,
+    store: Fixture,
+    pool: Pool,
     pub(super) service: Administration,
     pub(super) root: Actor,
 }
 
 impl Ground {
-    pub(super) fn empty(membership: Membership) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("s/store.db");
-        let key = Keyring::generate().current().public().clone();
-        drop(Store::create(&path, &key).unwrap());
-        let pool = Pool::sqlite(&path, 1).unwrap();
+    /// One in which nobody is.
+    pub(super) fn empty(store: MakeStore, membership: Membership) -> Self {
+        let store = store();
+        let pool = Pool::open(&store.settings.place, 2).unwrap();
         let policy = Policy { membership, organization_user: true, oldest_libpq: 15 };
+        let service = Administration::new(pool.clone(), store.key().clone(), policy);
         let root = Actor {
             subject: "root".into(),
             name: String::new(),
@@ -55,17 +59,22 @@ impl Ground {
             access: Access::Manage,
             via: Via::Link,
         };
-        Self { _directory: directory, service: Administration::new(pool, key, policy), root }
+        Self { store, pool, service, root }
     }
 
-    pub(super) async fn new() -> Self {
-        let ground = Self::empty(REGISTERED);
+    pub(super) async fn new(store: MakeStore) -> Self {
+        let ground = Self::empty(store, REGISTERED);
         ground.put_organization("o", &["ann"], &["boss"]).await;
         ground.put_organization("x", &[], &["xavier"]).await;
         ground.put_project("p", Some("o"), &["ann", "bob"], &["pat"]).await;
         ground.put_project("q", Some("x"), &[], &["quin"]).await;
         ground.put_project("own", None, &[], &["pat"]).await;
         ground
+    }
+
+    /// Administration of the same store, where something else was decided.
+    pub(super) fn with(&self, policy: Policy) -> Administration {
+        Administration::new(self.pool.clone(), self.store.key().clone(), policy)
     }
 
     pub(super) async fn put_organization(&self, name: &str, members: &[&str], admins: &[&str]) {
@@ -124,14 +133,12 @@ impl Ground {
 
     /// Changes the store behind the administration's back.
     pub(super) async fn sql(&self, sql: &'static str) {
-        self.service.pool.write(move |database| database.batch(sql)).await.unwrap();
+        self.pool.write(move |database| database.batch(sql)).await.unwrap();
     }
 
     pub(super) async fn count(&self, sql: &'static str) -> i64 {
-        let count = move |database: &mut dyn crate::store::database::Database| {
-            database.query(sql, parameters![])?[0].integer(0)
-        };
-        self.service.pool.read(count).await.unwrap()
+        let count = move |database: &mut dyn Database| database.query(sql, &[])?[0].integer(0);
+        self.pool.read(count).await.unwrap()
     }
 }
 

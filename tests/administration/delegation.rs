@@ -1,15 +1,34 @@
 //! Grants and tokens over time, and what somebody sees first.
 
-use super::super::ground::{Ground, id, kind, organization, project};
-use super::*;
+use jiff::Timestamp;
+use qgis_secrets::access::{Access, Actor, Grant};
+use qgis_secrets::secret::{Id, Value};
+use qgis_secrets::server::administration::{PageRequest, TokenRequest};
+
+use super::ground::{Ground, id, kind, organization, project};
+use super::{MakeStore, on_both};
+
+on_both!(
+    what_is_taken_away_is_gone_at_once,
+    a_token_lasts_as_long_as_was_said,
+    only_the_whole_token_opens,
+    the_use_of_a_token_is_noted_once_a_minute,
+    nobody_can_pass_for_a_token_or_hide_in_a_name,
+    lists_of_grants_come_in_parts,
+    everybody_sees_first_what_they_administer,
+);
+
+/// Seconds since 1970.
+fn now() -> i64 {
+    Timestamp::now().as_second()
+}
 
 fn request(grant: Grant, access: Access, days: Option<u32>) -> TokenRequest {
     TokenRequest { name: " ci ".into(), grant, access, days }
 }
 
-#[tokio::test]
-async fn what_is_taken_away_is_gone_at_once() {
-    let ground = Ground::new().await;
+async fn what_is_taken_away_is_gone_at_once(store: MakeStore) {
+    let ground = Ground::new(store).await;
     let Ground { service, root, .. } = &ground;
     let p = project("p");
     let granted = service.grant(root, "new", &p.admin()).await.unwrap();
@@ -40,19 +59,18 @@ async fn what_is_taken_away_is_gone_at_once() {
     assert_eq!(kind(service.secret(&pat, &secret.id).await), "not_found");
 }
 
-#[tokio::test]
-async fn a_token_lasts_as_long_as_was_said() {
-    let ground = Ground::new().await;
+async fn a_token_lasts_as_long_as_was_said(store: MakeStore) {
+    let ground = Ground::new(store).await;
     let Ground { service, root, .. } = &ground;
     let issue = async |days| {
         service.issue_api_token(root, &request(project("p").admin(), Access::Manage, days)).await
     };
     for (days, seconds) in [(None, 90 * 86_400), (Some(1), 86_400), (Some(365), 365 * 86_400)] {
-        let before = work::now();
+        let before = now();
         let (token, _) = issue(days).await.unwrap();
         assert_eq!(token.name, "ci");
         let lasts = token.expires_at - seconds;
-        assert!((before..=work::now()).contains(&lasts), "{days:?} {token:?}");
+        assert!((before..=now()).contains(&lasts), "{days:?} {token:?}");
     }
     for days in [0, 366, u32::MAX] {
         assert_eq!(kind(issue(Some(days)).await), "invalid");
@@ -66,9 +84,8 @@ async fn a_token_lasts_as_long_as_was_said() {
     assert_eq!(kind(service.issue_api_token(root, &unknown).await), "not_registered");
 }
 
-#[tokio::test]
-async fn only_the_whole_token_opens() {
-    let ground = Ground::new().await;
+async fn only_the_whole_token_opens(store: MakeStore) {
+    let ground = Ground::new(store).await;
     let Ground { service, root, .. } = &ground;
     let request = request(project("p").admin(), Access::Manage, None);
     let (facts, text) = service.issue_api_token(root, &request).await.unwrap();
@@ -91,9 +108,8 @@ async fn only_the_whole_token_opens() {
     assert_eq!(ground.count("SELECT count(*) FROM api_token WHERE length(digest) = 32").await, 2);
 }
 
-#[tokio::test]
-async fn the_use_of_a_token_is_noted_once_a_minute() {
-    let ground = Ground::new().await;
+async fn the_use_of_a_token_is_noted_once_a_minute(store: MakeStore) {
+    let ground = Ground::new(store).await;
     let Ground { service, root, .. } = &ground;
     let (_, text) =
         service.issue_api_token(root, &request(Grant::Operator, Access::Read, None)).await.unwrap();
@@ -101,7 +117,7 @@ async fn the_use_of_a_token_is_noted_once_a_minute() {
     assert_eq!(ground.count(used).await, 0);
     service.authenticate_token(&text).await.unwrap();
     let first = ground.count(used).await;
-    assert!((work::now() - 60..=work::now()).contains(&first));
+    assert!((now() - 60..=now()).contains(&first));
     ground.sql("UPDATE api_token SET used_at = used_at - 30").await;
     service.authenticate_token(&text).await.unwrap();
     assert_eq!(ground.count(used).await, first - 30);
@@ -110,9 +126,8 @@ async fn the_use_of_a_token_is_noted_once_a_minute() {
     assert!(ground.count(used).await >= first);
 }
 
-#[tokio::test]
-async fn nobody_can_pass_for_a_token_or_hide_in_a_name() {
-    let ground = Ground::new().await;
+async fn nobody_can_pass_for_a_token_or_hide_in_a_name(store: MakeStore) {
+    let ground = Ground::new(store).await;
     let Ground { service, root, .. } = &ground;
     for subject in ["", "token:x", "a\nb", "a\0", &"x".repeat(256)] {
         assert_eq!(kind(service.actor_of(subject, "", vec![]).await), "invalid", "{subject:?}");
@@ -124,9 +139,8 @@ async fn nobody_can_pass_for_a_token_or_hide_in_a_name() {
     assert_eq!(kind(unknown), "not_registered");
 }
 
-#[tokio::test]
-async fn lists_of_grants_come_in_parts() {
-    let ground = Ground::new().await;
+async fn lists_of_grants_come_in_parts(store: MakeStore) {
+    let ground = Ground::new(store).await;
     let Ground { service, root, .. } = &ground;
     for n in 0..5 {
         service.grant(root, &format!("u{n}"), &project("p").admin()).await.unwrap();
@@ -149,9 +163,8 @@ async fn lists_of_grants_come_in_parts() {
     }
 }
 
-#[tokio::test]
-async fn everybody_sees_first_what_they_administer() {
-    let ground = Ground::new().await;
+async fn everybody_sees_first_what_they_administer(store: MakeStore) {
+    let ground = Ground::new(store).await;
     let Ground { service, root, .. } = &ground;
     let see = async |actor: &Actor| {
         let landing = service.landing(actor).await.unwrap();

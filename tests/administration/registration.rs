@@ -1,11 +1,23 @@
 //! What is registered, what is left when it isn't any more, and who reads the audit.
 
-use super::super::ground::{Ground, id, ids, kind, organization, project};
-use super::*;
+use qgis_secrets::access::Access;
+use qgis_secrets::server::administration::{
+    AuditFilter, Organization, PageRequest, Project, Purge, TokenRequest,
+};
 
-#[tokio::test]
-async fn a_registration_replaces_the_one_before_as_a_whole() {
-    let ground = Ground::new().await;
+use super::ground::{Ground, id, ids, kind, organization, project};
+use super::{MakeStore, on_both};
+
+on_both!(
+    a_registration_replaces_the_one_before_as_a_whole,
+    lists_of_registrations_come_in_parts,
+    what_is_deleted_lies_dormant_until_it_is_back_or_purged,
+    purging_a_user_takes_what_is_theirs_everywhere,
+    admins_read_what_happened_in_their_scope,
+);
+
+async fn a_registration_replaces_the_one_before_as_a_whole(store: MakeStore) {
+    let ground = Ground::new(store).await;
     let Ground { service, root, .. } = &ground;
     let before = ground.count("SELECT count(*) FROM member").await;
     let content = Project {
@@ -30,9 +42,8 @@ async fn a_registration_replaces_the_one_before_as_a_whole() {
     assert_eq!((refused.kind(), refused.field()), ("organization_unknown", Some("organization")));
 }
 
-#[tokio::test]
-async fn lists_of_registrations_come_in_parts() {
-    let ground = Ground::new().await;
+async fn lists_of_registrations_come_in_parts(store: MakeStore) {
+    let ground = Ground::new(store).await;
     let Ground { service, root, .. } = &ground;
     for name in ["a", "b/c", "B", "z"] {
         ground.put_organization(name, &["m"], &["n"]).await;
@@ -69,9 +80,8 @@ async fn lists_of_registrations_come_in_parts() {
     );
 }
 
-#[tokio::test]
-async fn what_is_deleted_lies_dormant_until_it_is_back_or_purged() {
-    let ground = Ground::new().await;
+async fn what_is_deleted_lies_dormant_until_it_is_back_or_purged(store: MakeStore) {
+    let ground = Ground::new(store).await;
     let Ground { service, root, .. } = &ground;
     let (p, o) = (project("p"), organization("o"));
     let secret = ground.put(p.owner(None), "A").await;
@@ -79,12 +89,8 @@ async fn what_is_deleted_lies_dormant_until_it_is_back_or_purged() {
     ground.put(o.owner(None), "A").await;
     service.grant(root, "admin", &p.admin()).await.unwrap();
     let admin = ground.person("admin").await;
-    let request = super::super::TokenRequest {
-        name: "t".into(),
-        grant: p.admin(),
-        access: crate::access::Access::Manage,
-        days: None,
-    };
+    let request =
+        TokenRequest { name: "t".into(), grant: p.admin(), access: Access::Manage, days: None };
     let (_, text) = service.issue_api_token(&admin, &request).await.unwrap();
     let token = service.authenticate_token(&text).await.unwrap();
 
@@ -129,15 +135,14 @@ async fn what_is_deleted_lies_dormant_until_it_is_back_or_purged() {
     assert_eq!(kind(service.authenticate_token(&text).await), "token_invalid");
 }
 
-#[tokio::test]
-async fn purging_a_user_takes_what_is_theirs_everywhere() {
-    let ground = Ground::new().await;
+async fn purging_a_user_takes_what_is_theirs_everywhere(store: MakeStore) {
+    let ground = Ground::new(store).await;
     let Ground { service, root, .. } = &ground;
     for scope in [project("p"), organization("o")] {
         ground.put(scope.owner(Some(id("ann"))), "A").await;
         ground.put(scope.owner(None), "A").await;
     }
-    let purge = super::super::Purge::User(id("ann"));
+    let purge = Purge::User(id("ann"));
     let would = service.purge(root, &purge, true).await.unwrap();
     assert_eq!(would.len(), 2);
     assert_eq!(service.purge(root, &purge, false).await.unwrap(), would);
@@ -147,9 +152,8 @@ async fn purging_a_user_takes_what_is_theirs_everywhere() {
     assert_eq!(ground.audited("secret.purge").await, ["root allowed "; 2]);
 }
 
-#[tokio::test]
-async fn admins_read_what_happened_in_their_scope() {
-    let ground = Ground::new().await;
+async fn admins_read_what_happened_in_their_scope(store: MakeStore) {
+    let ground = Ground::new(store).await;
     let Ground { service, root, .. } = &ground;
     let pat = ground.person("pat").await;
     let quin = ground.person("quin").await;

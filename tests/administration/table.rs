@@ -1,12 +1,18 @@
 //! Who may do what, through all that administration offers: the table, and any sequence of calls.
 
 use proptest::prelude::*;
+use qgis_secrets::access::{Access, Actor, Grant, Scope};
+use qgis_secrets::secret::{Owner, SecretId};
+use qgis_secrets::server::administration::{
+    AuditFilter, Organization, PageRequest, Project, Purge, Question, Refusal, TokenRequest,
+};
+use qgis_secrets::store::Record;
 
 use super::ground::{Ground, id, ids, kind, organization, project, variable};
-use super::*;
-use crate::access::{Access, Actor, Grant, Scope};
-use crate::secret::{Owner, SecretId};
-use crate::store::Record;
+use super::{MakeStore, on_both};
+use crate::stores::fixture::{Fixture, run};
+
+on_both!(the_whole_table, what_is_hidden_looks_like_what_is_not_there,);
 
 /// Does everything once at the project `p`, at the organization `o`, and to everything; says what
 /// came out.
@@ -156,8 +162,7 @@ fn outcome(
     }
 }
 
-#[tokio::test]
-async fn the_whole_table() {
+async fn the_whole_table(store: MakeStore) {
     const OK: &str = "ok";
     const HID: &str = "not_found";
     const OP: &str = "operator_only";
@@ -185,7 +190,7 @@ async fn the_whole_table() {
         ("", Some(over(Grant::Operator, "expired")), BAD, BAD, BAD),
         ("", Some(over(o, "revoked")), BAD, BAD, BAD),
     ] {
-        let ground = Ground::new().await;
+        let ground = Ground::new(store).await;
         let actor = match &made {
             None if who == "root" => ground.root.clone(),
             None => ground.person(who).await,
@@ -233,9 +238,8 @@ async fn the_whole_table() {
 }
 
 /// What may not be seen is answered as what isn't there, to the last word.
-#[tokio::test]
-async fn what_is_hidden_looks_like_what_is_not_there() {
-    let ground = Ground::new().await;
+async fn what_is_hidden_looks_like_what_is_not_there(store: MakeStore) {
+    let ground = Ground::new(store).await;
     let Ground { service, root, .. } = &ground;
     let quin = ground.person("quin").await;
     let secret = ground.put(project("p").owner(None), "A").await;
@@ -355,42 +359,48 @@ async fn call(
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+/// A project's admin, by whatever sequence of calls, sees and changes nothing but the secrets of
+/// their projects, and of their organization only what wins in them.
+fn no_sequence_of_calls_reaches_beyond_the_scopes(store: MakeStore) {
+    let all_calls = proptest::collection::vec((0..9_usize, 0..60_usize, 0..60_usize), 1..16);
+    proptest!(ProptestConfig::with_cases(24), |(calls in all_calls)| {
+        run(sequence(store, calls));
+    });
+}
 
-    /// A project's admin, by whatever sequence of calls, sees and changes nothing but the secrets
-    /// of their projects, and of their organization only what wins in them.
-    #[test]
-    fn no_sequence_of_calls_reaches_beyond_the_scopes(
-        calls in proptest::collection::vec((0..9_usize, 0..60_usize, 0..60_usize), 1..16),
-    ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(async {
-            let ground = Ground::new().await;
-            let mut all = Vec::new();
-            for scope in
-                [project("p"), project("own"), project("q"), organization("o"), organization("x")]
-            {
-                all.push(ground.put(scope.owner(None), "A").await);
-            }
-            all.push(ground.put(project("p").owner(Some(id("ann"))), "A").await);
-            all.push(ground.put(organization("o").owner(Some(id("ann"))), "A").await);
-            let pat = ground.person("pat").await;
-            let mine = |owner: &Owner| matches!(owner, Owner::Project { project, .. } if ["p", "own"].contains(&project.as_str()));
-            for (what, a, b) in calls {
-                for record in call(&ground, &pat, &all, what, a, b).await {
-                    assert!(mine(&record.owner), "call {what} {a} {b} reached {record:?}");
-                }
-            }
-            for record in all.iter().filter(|record| !mine(&record.owner)) {
-                let there = ground.service.secret(&ground.root, &record.id).await.unwrap();
-                assert_eq!(&there.record, record);
-            }
-            for scope in [project("q"), organization("x")] {
-                assert_eq!(ground.listed(&scope).await.len(), 1);
-            }
-            assert_eq!(ground.listed(&organization("o")).await.len(), 2);
-            assert_eq!(ground.person("pat").await.grants, [project("own").admin(), project("p").admin()]);
-        });
+async fn sequence(store: MakeStore, calls: Vec<(usize, usize, usize)>) {
+    let ground = Ground::new(store).await;
+    let mut all = Vec::new();
+    for scope in [project("p"), project("own"), project("q"), organization("o"), organization("x")]
+    {
+        all.push(ground.put(scope.owner(None), "A").await);
     }
+    all.push(ground.put(project("p").owner(Some(id("ann"))), "A").await);
+    all.push(ground.put(organization("o").owner(Some(id("ann"))), "A").await);
+    let pat = ground.person("pat").await;
+    let mine = |owner: &Owner| matches!(owner, Owner::Project { project, .. } if ["p", "own"].contains(&project.as_str()));
+    for (what, a, b) in calls {
+        for record in call(&ground, &pat, &all, what, a, b).await {
+            assert!(mine(&record.owner), "call {what} {a} {b} reached {record:?}");
+        }
+    }
+    for record in all.iter().filter(|record| !mine(&record.owner)) {
+        let there = ground.service.secret(&ground.root, &record.id).await.unwrap();
+        assert_eq!(&there.record, record);
+    }
+    for scope in [project("q"), organization("x")] {
+        assert_eq!(ground.listed(&scope).await.len(), 1);
+    }
+    assert_eq!(ground.listed(&organization("o")).await.len(), 2);
+    assert_eq!(ground.person("pat").await.grants, [project("own").admin(), project("p").admin()]);
+}
+
+#[test]
+fn no_sequence_of_calls_reaches_beyond_the_scopes_on_sqlite() {
+    no_sequence_of_calls_reaches_beyond_the_scopes(Fixture::sqlite);
+}
+
+#[test]
+fn no_sequence_of_calls_reaches_beyond_the_scopes_on_postgres() {
+    no_sequence_of_calls_reaches_beyond_the_scopes(Fixture::postgres);
 }

@@ -1,10 +1,29 @@
 //! Adding, replacing and removing; who gets what after somebody leaves or a project moves.
 
-use super::super::ground::{Ground, id, kind, organization, project, variable};
-use super::*;
-use crate::membership::Membership;
-use crate::secret::Value;
-use crate::server::administration::{Explanation, Policy, Question};
+use qgis_secrets::access::{Actor, Scope};
+use qgis_secrets::membership::{Membership, NonMember};
+use qgis_secrets::secret::{Name, Owner, Value};
+use qgis_secrets::server::administration::{
+    Addition, Explanation, IdempotencyKey, PageRequest, Policy, Purge, Question, Refusal,
+};
+
+use super::ground::{Ground, id, kind, organization, project, variable};
+use super::{MakeStore, on_both};
+
+on_both!(
+    what_is_added_is_listed_in_parts_without_its_value,
+    of_two_at_once_one_wins,
+    all_are_added_or_none_and_replacing_is_one_step,
+    what_is_not_fit_is_refused_before_anything_is_done,
+    a_repeated_request_gets_the_first_answer,
+    what_cannot_be_recorded_does_not_happen,
+    removing_says_what_becomes_effective,
+    a_removed_member_gets_nothing_assigned_until_they_are_back,
+    a_transferred_project_keeps_its_own_and_loses_the_organizations,
+    a_public_project_gives_strangers_nothing_assigned,
+    explaining_shows_what_wins_and_why_something_is_missing,
+    on_trust_an_organization_is_known_by_its_own_admins_only,
+);
 
 async fn explain(ground: &Ground, name: &str, user: Option<&str>) -> Explanation {
     let user = user.map(id);
@@ -25,9 +44,8 @@ fn idempotency(text: &str) -> IdempotencyKey {
     text.parse().unwrap()
 }
 
-#[tokio::test]
-async fn what_is_added_is_listed_in_parts_without_its_value() {
-    let ground = Ground::new().await;
+async fn what_is_added_is_listed_in_parts_without_its_value(store: MakeStore) {
+    let ground = Ground::new(store).await;
     let pat = ground.service.actor_of("pat", "Pat Doe", vec![]).await.unwrap();
     let p = project("p");
     for key in ["B", "A", "C"] {
@@ -68,9 +86,8 @@ async fn what_is_added_is_listed_in_parts_without_its_value() {
     }
 }
 
-#[tokio::test]
-async fn of_two_at_once_one_wins() {
-    let ground = Ground::new().await;
+async fn of_two_at_once_one_wins(store: MakeStore) {
+    let ground = Ground::new(store).await;
     let (pat, boss) = (ground.person("pat").await, ground.person("boss").await);
     let owner = project("p").owner(None);
     let (one, other) =
@@ -82,9 +99,8 @@ async fn of_two_at_once_one_wins() {
     assert_eq!(ground.audited("secret.add").await.len(), 1);
 }
 
-#[tokio::test]
-async fn all_are_added_or_none_and_replacing_is_one_step() {
-    let ground = Ground::new().await;
+async fn all_are_added_or_none_and_replacing_is_one_step(store: MakeStore) {
+    let ground = Ground::new(store).await;
     let (p, root) = (project("p").owner(None), &ground.root);
     let first = ground.put(p.clone(), "A").await;
     let two = || vec![variable(p.clone(), "B"), variable(p.clone(), "A")];
@@ -102,9 +118,8 @@ async fn all_are_added_or_none_and_replacing_is_one_step() {
     assert!(!detail.contains("canary"), "{detail}");
 }
 
-#[tokio::test]
-async fn what_is_not_fit_is_refused_before_anything_is_done() {
-    let ground = Ground::new().await;
+async fn what_is_not_fit_is_refused_before_anything_is_done(store: MakeStore) {
+    let ground = Ground::new(store).await;
     let p = project("p").owner(None);
     let service = &ground.service;
     let add = async |additions| kind(service.add(&ground.root, additions, true, None).await);
@@ -138,14 +153,13 @@ async fn what_is_not_fit_is_refused_before_anything_is_done() {
     assert_eq!(add(mixed).await, "not_a_member");
     assert!(!ground.listed(&project("p")).await.iter().any(|(name, _)| name.contains("MIXED")));
     let policy = Policy { organization_user: false, ..*ground.service.policy() };
-    let off = Administration { policy, ..ground.service.clone() };
+    let off = ground.with(policy);
     let default = vec![variable(organization("o").owner(Some(id("ann"))), "B")];
     assert_eq!(kind(off.add(&ground.root, default, true, None).await), "level_disabled");
 }
 
-#[tokio::test]
-async fn a_repeated_request_gets_the_first_answer() {
-    let ground = Ground::new().await;
+async fn a_repeated_request_gets_the_first_answer(store: MakeStore) {
+    let ground = Ground::new(store).await;
     let p = project("p").owner(None);
     let add = async |actor: &Actor, addition, replace, key| {
         ground.service.add(actor, vec![addition], replace, Some(idempotency(key))).await
@@ -181,9 +195,8 @@ async fn a_repeated_request_gets_the_first_answer() {
     assert_eq!(add(root, variable(p, "A"), true, "r").await.unwrap(), replaced);
 }
 
-#[tokio::test]
-async fn what_cannot_be_recorded_does_not_happen() {
-    let ground = Ground::new().await;
+async fn what_cannot_be_recorded_does_not_happen(store: MakeStore) {
+    let ground = Ground::new(store).await;
     let secret = ground.put(project("p").owner(None), "A").await;
     let pat = ground.person("pat").await;
     ground.sql("ALTER TABLE audit RENAME TO audit_away").await;
@@ -209,9 +222,8 @@ async fn what_cannot_be_recorded_does_not_happen() {
     assert_eq!(ground.audited("secret.list").await, ["pat deniednot_found q"]);
 }
 
-#[tokio::test]
-async fn removing_says_what_becomes_effective() {
-    let ground = Ground::new().await;
+async fn removing_says_what_becomes_effective(store: MakeStore) {
+    let ground = Ground::new(store).await;
     let (o, p) = (organization("o"), project("p"));
     let ann = || Some(id("ann"));
     let owners = [o.owner(None), o.owner(ann()), p.owner(None), p.owner(ann())];
@@ -277,9 +289,8 @@ async fn removing_says_what_becomes_effective() {
     assert!(jobs.contains(&default.to_string()), "{jobs:?}");
 }
 
-#[tokio::test]
-async fn a_removed_member_gets_nothing_assigned_until_they_are_back() {
-    let ground = Ground::new().await;
+async fn a_removed_member_gets_nothing_assigned_until_they_are_back(store: MakeStore) {
+    let ground = Ground::new(store).await;
     let (o, p) = (organization("o"), project("p"));
     for owner in [p.owner(Some(id("ann"))), p.owner(Some(id("bob"))), o.owner(Some(id("ann")))] {
         ground.put(owner, "A").await;
@@ -307,9 +318,8 @@ async fn a_removed_member_gets_nothing_assigned_until_they_are_back() {
     assert_eq!(gets(&ground, Some("ann")).await, [project_ann, plain]);
 }
 
-#[tokio::test]
-async fn a_transferred_project_keeps_its_own_and_loses_the_organizations() {
-    let ground = Ground::new().await;
+async fn a_transferred_project_keeps_its_own_and_loses_the_organizations(store: MakeStore) {
+    let ground = Ground::new(store).await;
     let (o, p, x) = (organization("o"), project("p"), organization("x"));
     let secret = ground.put(p.owner(None), "A").await;
     ground.put(o.owner(None), "B").await;
@@ -329,31 +339,30 @@ async fn a_transferred_project_keeps_its_own_and_loses_the_organizations() {
     assert_eq!(kind(service.secret(&xavier, &secret.id).await), "not_found");
 }
 
-#[tokio::test]
-async fn a_public_project_gives_strangers_nothing_assigned() {
-    let mut ground = Ground::new().await;
+async fn a_public_project_gives_strangers_nothing_assigned(store: MakeStore) {
+    let ground = Ground::new(store).await;
     let (o, p) = (organization("o"), project("p"));
     ground.put(p.owner(None), "A").await;
     ground.put(p.owner(Some(id("ann"))), "A").await;
     ground.put(o.owner(None), "B").await;
     assert_eq!(gets(&ground, Some("stranger")).await, ["project p", "organization o"]);
-    let non_member = crate::membership::NonMember::Deny;
-    ground.service.policy.membership = Membership::Registered { non_member };
-    assert_eq!(gets(&ground, Some("stranger")).await, ["not_a_member"]);
+    let non_member = NonMember::Deny;
+    let membership = Membership::Registered { non_member };
+    let strict = ground.with(Policy { membership, ..*ground.service.policy() });
     let question = Question {
         project: id("p"),
         organization: None,
         user: Some(id("stranger")),
         require: vec![Name::envvar("A")],
     };
-    let explanation = ground.service.explain(&ground.root, &question).await.unwrap();
+    let explanation = strict.explain(&ground.root, &question).await.unwrap();
+    assert_eq!(explanation.refused.as_ref().unwrap().kind(), "not_a_member");
     assert!(explanation.winners.is_empty() && explanation.looked_at.is_empty());
     assert!(explanation.missing[0].why.contains("stranger is no member"), "{explanation:?}");
 }
 
-#[tokio::test]
-async fn explaining_shows_what_wins_and_why_something_is_missing() {
-    let ground = Ground::new().await;
+async fn explaining_shows_what_wins_and_why_something_is_missing(store: MakeStore) {
+    let ground = Ground::new(store).await;
     let (o, p) = (organization("o"), project("p"));
     ground.put(o.owner(None), "A").await;
     ground.put(p.owner(None), "A").await;
@@ -386,9 +395,8 @@ async fn explaining_shows_what_wins_and_why_something_is_missing() {
     assert!(why.contains("project p, user ann") && why.contains("no member"), "{why}");
 }
 
-#[tokio::test]
-async fn on_trust_an_organization_is_known_by_its_own_admins_only() {
-    let ground = Ground::empty(Membership::Trusted);
+async fn on_trust_an_organization_is_known_by_its_own_admins_only(store: MakeStore) {
+    let ground = Ground::empty(store, Membership::Trusted);
     let (o, p) = (organization("o"), project("p"));
     ground.put(o.owner(None), "A").await;
     ground.put(p.owner(Some(id("anybody"))), "B").await;
