@@ -203,7 +203,8 @@ pub enum Mode {
     Write,
 }
 
-/// One connection. Every statement runs between [`Database::begin`] and [`Database::commit`].
+/// One connection. Every statement runs between [`Database::begin`] and [`Database::commit`]. After
+/// one that failed, the transaction can only be rolled back.
 pub trait Database: Send {
     /// Which database this is.
     fn place(&self) -> &Place;

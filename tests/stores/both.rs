@@ -3,9 +3,9 @@
 use std::thread;
 
 use qgis_secrets::secret::{Kind, Name, Owner, SecretId};
-use qgis_secrets::store::{Keyring, Selection, Store, StoreError};
+use qgis_secrets::store::{Keyring, Pool, Selection, Store, StoreError};
 
-use super::fixture::{Fixture, id, keys, organization, project, variable};
+use super::fixture::{Fixture, id, keys, organization, project, run, variable};
 use super::on_both;
 
 on_both!(
@@ -25,6 +25,7 @@ on_both!(
     many_that_write_at_once,
     a_reader_sees_one_state,
     a_store_is_made_once,
+    a_failed_statement_is_never_committed_over,
 );
 
 fn everybody() -> [Owner; 4] {
@@ -296,4 +297,28 @@ fn a_store_is_made_once(fixture: &mut Fixture) {
     let mut again = Store::make_from_settings(&fixture.settings, other.current().public()).unwrap();
     assert_eq!(again.recipient().unwrap(), *fixture.key().id());
     assert_eq!(fixture.values(&[owner]).unwrap(), ["A=A"]);
+}
+
+/// Whoever goes on after a statement failed has done nothing, and nobody else is held up.
+fn a_failed_statement_is_never_committed_over(fixture: &mut Fixture) {
+    run(async {
+        let pool = Pool::open(&fixture.settings.place, 1).unwrap();
+        let put = "INSERT INTO organization VALUES ('x', 'now')";
+        let swallowed = pool
+            .write(move |database| {
+                database.execute(put, &[])?;
+                drop(database.execute(put, &[]));
+                Ok(())
+            })
+            .await;
+        assert!(matches!(swallowed, Err(StoreError::Fault(_))), "{swallowed:?}");
+        let count = async || {
+            let rows = pool.read(|database| database.query("SELECT id FROM organization", &[]));
+            rows.await.unwrap().len()
+        };
+        assert_eq!(count().await, 0);
+        pool.write(move |database| database.execute(put, &[])).await.unwrap();
+        assert_eq!(count().await, 1);
+        pool.close().await;
+    });
 }

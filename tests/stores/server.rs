@@ -14,17 +14,12 @@ use qgis_secrets::store::postgres::Postgres;
 use qgis_secrets::store::{Keyring, Pool, Selection, Store, StoreError};
 
 use super::cluster::{Database, PASSWORD};
-use super::fixture::{Fixture, project, variable};
+use super::fixture::{Fixture, project, run, variable};
 use crate::support::until;
 
 fn settings(fixture: &Fixture) -> Settings {
     let Place::Postgres(settings) = &fixture.settings.place else { unreachable!() };
     (**settings).clone()
-}
-
-fn run<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(future)
 }
 
 /// Ends every connection to a database but the administrator's.
@@ -269,6 +264,54 @@ fn what_is_encrypted_is_what_was_asked_for() {
     let name = database.server().socket().display().to_string();
     settings.hosts = vec![Host { name, port: database.server().port }];
     assert!(!ssl(&settings));
+}
+
+/// Stands between the store and its server, and says that there is no TLS: as a server without it
+/// would, or somebody who wants to listen.
+fn without_tls(port: u16) -> (TcpListener, impl FnMut(&TcpListener) + Send) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    (listener, move |listener: &TcpListener| {
+        let (mut near, _) = listener.accept().unwrap();
+        let mut first = [0; 8];
+        near.read_exact(&mut first).unwrap();
+        // SSLRequest: PostgreSQL manual, "Message Formats".
+        let asks = first == [0, 0, 0, 8, 4, 210, 22, 47];
+        let mut far = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        if asks {
+            near.write_all(b"N").unwrap();
+        } else {
+            far.write_all(&first).unwrap();
+        }
+        let (mut back, mut to_near) = (far.try_clone().unwrap(), near.try_clone().unwrap());
+        let answers = thread::spawn(move || {
+            drop(std::io::copy(&mut back, &mut to_near));
+            drop(to_near.shutdown(std::net::Shutdown::Both));
+        });
+        drop(std::io::copy(&mut near, &mut far));
+        drop(far.shutdown(std::net::Shutdown::Both));
+        answers.join().unwrap();
+    })
+}
+
+/// The table of docs/store.md, second column.
+#[test]
+fn a_server_without_tls_is_used_where_that_was_allowed() {
+    let fixture = Fixture::postgres();
+    let mut settings = settings(&fixture);
+    let (listener, mut forward) = without_tls(settings.hosts[0].port);
+    let port = listener.local_addr().unwrap().port();
+    settings.hosts = vec![Host { name: "localhost".into(), port }];
+    for (tls, used) in [(Tls::Never, true), (Tls::IfOffered, true), (Tls::Always, false)] {
+        settings.tls = tls;
+        thread::scope(|scope| {
+            scope.spawn(|| forward(&listener));
+            match Postgres::open(&settings) {
+                Ok(_) => assert!(used, "{tls:?}"),
+                Err(StoreError::Unreachable(_, why)) => assert!(!used, "{tls:?}: {why}"),
+                Err(error) => panic!("{tls:?}: {error:?}"),
+            }
+        });
+    }
 }
 
 /// The rights that docs/store.md lists are enough, and no more than that is possible.

@@ -1,7 +1,8 @@
 //! Work for a connection, and its answer.
 //!
 //! Invariants: every job is answered once, or its caller has gone; a panic in the work is the
-//! answer of that job alone; the work can't end the transaction that it runs in.
+//! answer of that job alone; the work can't end the transaction that it runs in, nor go on after a
+//! statement failed as if it hadn't.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -54,11 +55,17 @@ where
     fn run(&mut self, database: &mut dyn Database) -> Result<(), StoreError> {
         self.result = None;
         let place = database.place().clone();
-        let mut inside = Inside(database);
+        let mut inside = Inside { database, failed: false };
         // What a panic leaves half done is rolled back with its transaction.
         let result = catch_unwind(AssertUnwindSafe(|| (self.work)(&mut inside)));
-        self.result = Some(result.unwrap_or(Err(StoreError::Fault(place)))?);
-        Ok(())
+        match result {
+            // PostgreSQL would have undone it, and SQLite would keep what the others did.
+            Ok(Ok(_)) if inside.failed => Err(StoreError::Fault(place)),
+            result => {
+                self.result = Some(result.unwrap_or(Err(StoreError::Fault(place)))?);
+                Ok(())
+            }
+        }
     }
 
     fn answer(self: Box<Self>, done: Result<(), StoreError>) {
@@ -78,11 +85,22 @@ where
 }
 
 /// A database inside a transaction that belongs to somebody else.
-struct Inside<'a>(&'a mut dyn Database);
+struct Inside<'a> {
+    database: &'a mut dyn Database,
+    /// Whether a statement failed: then nothing of the transaction counts.
+    failed: bool,
+}
+
+impl Inside<'_> {
+    fn note<T>(&mut self, done: Result<T, StoreError>) -> Result<T, StoreError> {
+        self.failed |= done.is_err();
+        done
+    }
+}
 
 impl Database for Inside<'_> {
     fn place(&self) -> &Place {
-        self.0.place()
+        self.database.place()
     }
 
     fn begin(&mut self, _: Mode) -> Result<(), StoreError> {
@@ -96,19 +114,22 @@ impl Database for Inside<'_> {
     fn rollback(&mut self) {}
 
     fn query(&mut self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, StoreError> {
-        self.0.query(sql, parameters)
+        let rows = self.database.query(sql, parameters);
+        self.note(rows)
     }
 
     fn execute(&mut self, sql: &str, parameters: &[Parameter<'_>]) -> Result<u64, StoreError> {
-        self.0.execute(sql, parameters)
+        let changed = self.database.execute(sql, parameters);
+        self.note(changed)
     }
 
     fn batch(&mut self, sql: &str) -> Result<(), StoreError> {
-        self.0.batch(sql)
+        let done = self.database.batch(sql);
+        self.note(done)
     }
 
     fn version(&mut self) -> Result<i64, StoreError> {
-        self.0.version()
+        self.database.version()
     }
 
     fn upgrade(&mut self) -> Result<bool, StoreError> {
