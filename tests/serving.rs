@@ -1,9 +1,10 @@
 //! The whole service: `qgis-secrets serve` as processes, asked by real runners and by hand.
 //!
-//! - `ending`: what is running when a service is told to end, or is killed
+//! - `ending`: what is running when a service is told to end
 //! - `jobs`: what a job's token gets, how often, and what it doesn't
 //! - `members`: what changes for jobs when the orchestrator registers something else
 //! - `place`: where a service listens, and whether it is ready
+//! - `power`: a service that is killed while many change the store
 //! - `quiet`: no value in anything that a service writes
 //! - `replicas`: two services on one PostgreSQL database
 //! - `roles`: the sides apart, and that only one of them can open anything
@@ -15,6 +16,7 @@ mod ending;
 mod jobs;
 mod members;
 mod place;
+mod power;
 mod quiet;
 mod replicas;
 mod roles;

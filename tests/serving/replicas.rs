@@ -6,8 +6,9 @@ use super::*;
 use crate::stores::cluster::{Database, private};
 use crate::support::until;
 
-fn ground(database: &Database) -> Ground {
-    let ground = Ground::new(&database.section());
+/// A filled ground whose store is a database.
+pub(super) fn ground(database: &Database, more: &str) -> Ground {
+    let ground = Ground::new(&format!("{}{more}", database.section()));
     let directory = ground.sandbox.path(".config/qgis-secrets");
     fs::create_dir_all(&directory).unwrap();
     private(&directory.join("settings.toml"), &database.section());
@@ -18,7 +19,7 @@ fn ground(database: &Database) -> Ground {
 #[test]
 fn a_token_is_counted_by_all_replicas_together() {
     let database = Database::new();
-    let ground = ground(&database);
+    let ground = ground(&database, "");
     let replicas = [ground.serve(&[]), ground.serve(&[])];
     let token = ground.token(json!({}));
     let statuses: Vec<u16> = std::thread::scope(|scope| {
@@ -34,7 +35,7 @@ fn a_token_is_counted_by_all_replicas_together() {
 #[test]
 fn a_replica_that_dies_costs_no_job() {
     let database = Database::new();
-    let ground = ground(&database);
+    let ground = ground(&database, "");
     let (first, second) = (ground.serve(&[]), ground.serve(&[]));
     let started = AtomicU64::new(0);
     std::thread::scope(|scope| {

@@ -3,6 +3,8 @@
 use std::sync::atomic::AtomicBool;
 
 use super::*;
+use crate::stores::cluster::Database;
+use crate::support::until;
 
 /// How often somebody does something meanwhile, until the rotations are over.
 #[derive(Default)]
@@ -77,5 +79,82 @@ fn nobody_notices_a_rotation() {
     let answer = resolve.resolve(&ground.token(json!({})), json!({}));
     assert!(answer.body.contains("\"added-0\""), "{answer:?}");
     both.stop();
+    resolve.stop();
+}
+
+/// A side that has the public key's file alone, and gets the new one after the rotation.
+#[test]
+fn what_is_added_with_the_public_key_alone_opens_after_rotations() {
+    let ground = Ground::new("");
+    ground.fill();
+    added_during_rotations(&ground);
+}
+
+#[test]
+fn what_is_added_with_the_public_key_alone_opens_after_rotations_of_a_database() {
+    let database = Database::new();
+    added_during_rotations(&replicas::ground(&database, ""));
+}
+
+fn added_during_rotations(ground: &Ground) {
+    let variables = (0..600).map(|n| format!("V{n}=value-{n}\n")).collect::<String>();
+    ground.sandbox.write("many.env", variables);
+    ground.sandbox.run("secret import many.env -P many --yes".split(' ')).success();
+    let operator = ground.operator();
+    // A reader sees the old file or the new one.
+    let publish = || {
+        let public = ground.sandbox.run(["key", "public"]).success().stdout;
+        let new = ground.sandbox.write("new.pub", public);
+        std::fs::rename(new, ground.sandbox.path("key.pub")).unwrap();
+    };
+    publish();
+    let public = ground.sandbox.path("key.pub").display().to_string();
+    let admin = ["--role", "admin", "--public-key", &public, "--key", "/nowhere/store.key"];
+    let admin = ground.serve(&admin);
+    let meanwhile = Meanwhile::default();
+    let [added, refused, _] = &meanwhile.done;
+    let count = |of: &AtomicU64| of.load(Ordering::SeqCst);
+    std::thread::scope(|scope| {
+        let over = Over(&meanwhile);
+        let adding = scope.spawn(|| {
+            while !meanwhile.over.load(Ordering::SeqCst) {
+                let n = count(added);
+                let answer = admin.add(&operator, &format!("ADDED_{n}"), &format!("added-{n}"));
+                let answer = answer.unwrap();
+                if answer.status == 201 {
+                    added.fetch_add(1, Ordering::SeqCst);
+                } else {
+                    answer.problem(answer.status, "key_of_another_store");
+                    refused.fetch_add(1, Ordering::SeqCst);
+                }
+            }
+        });
+        let so_far = |what: &str, of: &AtomicU64| {
+            let before = count(of);
+            until(what, || count(of) > before + 3 || adding.is_finished());
+            assert!(!adding.is_finished(), "whoever adds has failed");
+        };
+        so_far("some are added", added);
+        for _ in 0..4 {
+            ground.sandbox.run(["key", "rotate"]).success();
+            so_far("adding to the old key is refused", refused);
+            publish();
+            so_far("some are added to the new key", added);
+        }
+        drop(over);
+    });
+    admin.stop();
+    let info = ground.here("store info --format json").success().stdout;
+    let info: Json = serde_json::from_str(&info).unwrap();
+    assert_eq!(info["sealed_to_other_keys"], 0, "{info}");
+    let resolve = ground.serve(&["--role", "resolve"]);
+    let answer = resolve.resolve(&ground.token(json!({})), json!({})).with(200);
+    let secrets = answer["secrets"].as_array().unwrap();
+    for n in 0..count(added) {
+        let key = format!("ADDED_{n}");
+        let secret = secrets.iter().find(|secret| secret["key"] == key.as_str());
+        let value = &secret.unwrap_or_else(|| panic!("{key} is not there"))["value"];
+        assert_eq!(value, &format!("added-{n}"));
+    }
     resolve.stop();
 }
