@@ -13,6 +13,7 @@ mod program;
 mod registry;
 mod server;
 mod sessions;
+mod walk;
 
 /// Each of these functions, as a test on either database.
 macro_rules! on_both {

@@ -1,4 +1,4 @@
-//! The program on a PostgreSQL database: what works on a file works there.
+//! The program and its PostgreSQL database: moving there, and what the server refuses.
 
 use std::fs;
 
@@ -36,37 +36,6 @@ fn quiet(ended: Ended) -> Ended {
         assert!(!text.contains(PASSWORD), "{text}");
     }
     ended
-}
-
-#[test]
-fn commands_work_on_a_database_as_on_a_file() {
-    let remote = Remote::new();
-    let Remote { sandbox, .. } = &remote;
-    remote.run("secret list").error(78, "store_missing", "(schema qgis_secrets)");
-    sandbox.add("-P survey", "A", "value-a");
-    sandbox.add("-O org", "B", "value-b");
-    sandbox.add_service("-P survey -U ada", "ninja", "ada", "hunter-22");
-    assert!(!sandbox.store().exists(), "there is a file besides");
-    let list = remote.run("secret list").success().stdout;
-    for word in ["envvar:A", "envvar:B", "pgservice:ninja"] {
-        assert!(list.contains(word), "{list}");
-    }
-    assert_eq!(sandbox.printed("printf %s \"$A $B\""), "value-a value-b");
-    let explained = remote.run("explain -P survey -O org -U ada").success().stdout;
-    assert!(explained.contains("pgservice:ninja"), "{explained}");
-    let checked = remote.run("check -P survey -O org -U ada").success().stdout;
-    assert!(checked.contains(&format!("/{} (schema", remote.database.name)), "{checked}");
-    remote.run("key rotate").success();
-    assert_eq!(sandbox.printed("printf %s \"$A $B\""), "value-a value-b");
-    remote.run("key new").error(65, "input_refused", "is there and sealed to the key");
-    remote.run("secret remove envvar:A -P survey").success();
-    assert_eq!(sandbox.printed("printf %s \"$A$B\""), "value-b");
-    let info = remote.run("store info --format json").success().stdout;
-    let info: serde_json::Value = serde_json::from_str(&info).unwrap();
-    assert_eq!((&info["store_version"], &info["sealed_to_other_keys"]), (&2.into(), &0.into()));
-    let secrets = info["tables"].as_array().unwrap().iter();
-    let secrets = secrets.clone().find(|table| table["table"] == "secret").unwrap();
-    assert_eq!(secrets["rows"], 2);
 }
 
 #[test]
