@@ -11,6 +11,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::types::{ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
@@ -26,6 +27,9 @@ const BUSY: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(5);
 
 const NO_LOG: &str = "its file system cannot hold a write-ahead log; keep it on a local disk";
+
+/// Prepared statements that a connection keeps. The store has fewer.
+const PREPARED: usize = 200;
 
 /// The beginning of the names of stores that are not finished yet.
 const TEMPORARY: &str = ".qgis-secrets-store-";
@@ -140,7 +144,13 @@ impl Sqlite {
         let connection =
             Connection::open_with_flags(path, flags).map_err(|error| translate(&place, error))?;
         let mut store = Self { place, connection };
-        store.connection.busy_timeout(BUSY).map_err(|error| translate(&store.place, error))?;
+        let fault = |error| translate(&store.place, error);
+        store.connection.busy_timeout(BUSY).map_err(fault)?;
+        store.connection.set_prepared_statement_cache_capacity(PREPARED);
+        // One plan for one text. Otherwise SQLite also looks at what is bound, and plans a statement
+        // anew when that goes: at the end of each use of a cached one.
+        let stable = DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG;
+        store.connection.set_db_config(stable, true).map_err(fault)?;
         store.batch(
             "PRAGMA synchronous = EXTRA; PRAGMA secure_delete = ON; PRAGMA trusted_schema = OFF;
              PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY;",
@@ -170,14 +180,15 @@ impl Database for Sqlite {
 
     fn begin(&mut self, mode: Mode) -> Result<(), StoreError> {
         self.rollback();
-        self.batch(match mode {
+        let begin = match mode {
             Mode::Read => "BEGIN",
             Mode::Write => "BEGIN IMMEDIATE",
-        })
+        };
+        self.execute(begin, &[]).map(drop)
     }
 
     fn commit(&mut self) -> Result<(), StoreError> {
-        let committed = self.batch("COMMIT");
+        let committed = self.execute("COMMIT", &[]).map(drop);
         if committed.is_err() {
             self.rollback();
         }
@@ -280,5 +291,48 @@ fn translate(place: &Place, error: rusqlite::Error) -> StoreError {
             | rusqlite::Error::FromSqlConversionFailure(..) => StoreError::Damaged(place),
             error => StoreError::Database(place, error.into()),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+    use crate::store::Keyring;
+    use crate::store::database::parameters;
+    use crate::store::selection::Selection;
+
+    fn store() -> (tempfile::TempDir, Sqlite) {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = Keyring::generate();
+        let path = folder.path().join("store.db");
+        let store = Sqlite::create(&path, keys.current().public().id()).unwrap();
+        (folder, store)
+    }
+
+    #[test]
+    fn a_statement_is_planned_once_whatever_is_bound() {
+        let (_folder, mut store) = store();
+        let sql = "SELECT key, id FROM secret WHERE level = $1 AND owner = $2 AND \"user\" = $3
+                   ORDER BY kind, key";
+        for user in ["", "ada", "", "eve"] {
+            store.query(sql, parameters!["project", "survey", user]).unwrap();
+        }
+        let statement = store.connection.prepare_cached(&numbered(sql)).unwrap();
+        assert_eq!(statement.get_status(StatementStatus::Run), 4);
+        assert_eq!(statement.get_status(StatementStatus::RePrepare), 0);
+    }
+
+    /// The index is of use to what says so in its text.
+    #[test]
+    fn all_of_a_user_are_found_by_their_index() {
+        let (_folder, mut store) = store();
+        let user = Selection::User("ada".parse().unwrap());
+        let (condition, values) = user.sql();
+        let sql = format!("EXPLAIN QUERY PLAN SELECT id FROM secret WHERE {condition}");
+        let plan = store.query(&sql, &values).unwrap();
+        let plan: Vec<&str> = plan.iter().map(|row| row.text(3).unwrap()).collect();
+        assert_eq!(plan, ["SEARCH secret USING INDEX secret_by_user (user=?)"]);
     }
 }

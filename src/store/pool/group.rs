@@ -50,9 +50,9 @@ pub(super) fn commit_together(database: &mut dyn Database, jobs: Vec<Job>) {
 /// Does one write inside the open transaction: its own result, or the error that ended the
 /// transaction.
 fn alone(database: &mut dyn Database, job: &mut Job) -> Result<Result<(), StoreError>, StoreError> {
-    database.batch("SAVEPOINT one")?;
+    database.execute("SAVEPOINT one", &[])?;
     match job.work.run(database) {
-        Ok(()) => database.batch("RELEASE one").map(Ok),
+        Ok(()) => database.execute("RELEASE one", &[]).map(|_| Ok(())),
         Err(error) => match database.batch("ROLLBACK TO one; RELEASE one") {
             Ok(()) => Ok(Err(error)),
             Err(_) => Err(error),
