@@ -392,10 +392,9 @@ pub fn scopes_with_secrets(
     // An id holds no colon.
     let (word, behind) = request.behind().split_once(':').unwrap_or(("organization", ""));
     let mut scopes = Vec::new();
-    for (own, levels, wrap) in [
-        ("organization", "'organization', 'organization_user'", Scope::Organization as fn(Id) -> _),
-        ("project", "'project', 'project_user'", Scope::Project),
-    ] {
+    for (own, wrap) in
+        [("organization", Scope::Organization as fn(Id) -> _), ("project", Scope::Project)]
+    {
         if own < word {
             continue;
         }
@@ -404,10 +403,16 @@ pub fn scopes_with_secrets(
         } else {
             String::new()
         };
-        let sql = format!(
-            "SELECT DISTINCT owner FROM inventory
-             WHERE level IN ({levels}) AND owner > $1 {condition} ORDER BY owner LIMIT $2"
-        );
+        // Each level by itself is read in its order, and no further than the limit.
+        let at = |level: &str| {
+            format!(
+                "SELECT owner FROM (SELECT DISTINCT owner FROM inventory
+                     WHERE level = '{level}' AND owner > $1 {condition}
+                     ORDER BY owner LIMIT $2) AS {level}"
+            )
+        };
+        let (plain, assigned) = (at(own), at(&format!("{own}_user")));
+        let sql = format!("{plain} UNION {assigned} ORDER BY owner LIMIT $2");
         let behind = if own == word { behind } else { "" };
         for row in &database.query(&sql, parameters![behind, request.rows()])? {
             scopes.push(wrap(id(row, 0)?));
