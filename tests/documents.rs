@@ -98,6 +98,28 @@ fn links_between_documents_lead_somewhere() {
     assert!(seen > 5);
 }
 
+/// The fuzz targets are built apart, with `--locked`: their lock file has what the program needs.
+#[test]
+fn the_lock_file_of_the_fuzz_targets_is_up_to_date() {
+    let parsed = |path| -> toml::Table { read(path).parse().unwrap() };
+    let manifest = parsed("Cargo.toml");
+    let needed: BTreeSet<&str> = manifest["dependencies"]
+        .as_table()
+        .unwrap()
+        .iter()
+        .filter(|(_, how)| how.get("optional").is_none())
+        .map(|(name, _)| name.as_str())
+        .collect();
+    let lock = parsed("tests/fuzz/Cargo.lock");
+    let packages = lock["package"].as_array().unwrap();
+    let own = packages.iter().find(|it| it["name"].as_str() == Some("qgis-secrets")).unwrap();
+    let locked = own["dependencies"].as_array().unwrap().iter();
+    // "name", or "name version" where there are several.
+    let locked: BTreeSet<&str> =
+        locked.map(|it| it.as_str().unwrap().split(' ').next().unwrap()).collect();
+    assert_eq!(locked, needed);
+}
+
 /// The commands of the README's first own job, run as they stand there.
 #[test]
 fn the_readmes_first_job_works_as_written() {
