@@ -141,17 +141,53 @@ pub enum Error {
     /// An input that is refused for another reason.
     #[error("{0}")]
     Input(String),
-    /// The listener of a service, with its stable word.
-    #[error("{text}")]
-    Listener {
-        /// The word.
-        kind: &'static str,
-        /// For people.
-        text: String,
-    },
+    /// A service that can't begin: what it has, and the text for people.
+    #[error("{1}")]
+    Unserved(Unserved, String),
     /// The kernel refused something that should always work.
     #[error("the runner could not be set up: {0}")]
     Setup(String),
+}
+
+/// What keeps a service from beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unserved {
+    /// An address that can't be one.
+    Address,
+    /// Somebody else has the address.
+    Taken,
+    /// The kernel refuses it, or systemd passed nothing on.
+    Listen,
+    /// A file of TLS can't be read.
+    TlsFile,
+    /// A file of TLS holds something else.
+    TlsContent,
+    /// Certificate and key don't belong together.
+    TlsMismatch,
+    /// A key that others could read.
+    Access,
+    /// How people log in.
+    Login,
+}
+
+impl Unserved {
+    /// The stable word.
+    pub fn kind(self) -> &'static str {
+        unserved(self).0
+    }
+}
+
+fn unserved(why: Unserved) -> (&'static str, u8) {
+    match why {
+        Unserved::Address => ("listen_address_invalid", SETTINGS),
+        Unserved::Taken => ("listen_address_taken", SETTINGS),
+        Unserved::Listen => ("listen_failed", SETTINGS),
+        Unserved::TlsFile => ("tls_unreadable", SETTINGS),
+        Unserved::TlsContent => ("tls_invalid", SETTINGS),
+        Unserved::TlsMismatch => ("tls_key_mismatch", SETTINGS),
+        Unserved::Access => ("permissions_too_wide", SETTINGS),
+        Unserved::Login => ("login_unusable", SETTINGS),
+    }
 }
 
 fn absent(names: &[Name]) -> String {
@@ -240,7 +276,7 @@ impl Error {
             Self::Report(_) => ("report_undelivered", UNAVAILABLE),
             Self::Io(..) => ("io", INTERNAL),
             Self::Input(_) => ("input_refused", INVALID),
-            Self::Listener { kind, .. } => (kind, SETTINGS),
+            Self::Unserved(why, _) => unserved(*why),
             Self::Setup(_) => ("setup_failed", INTERNAL),
         }
     }

@@ -48,6 +48,56 @@ fn kinds_of_errors_are_documented() {
     assert_eq!(in_code, in_document);
 }
 
+/// The words of `=> "word"` and `=> ("word", …)` in one function of a source.
+fn words(source: &str, function: &str) -> BTreeSet<String> {
+    let source = read(source);
+    let body = source.split(function).nth(1).unwrap_or_else(|| panic!("no {function}"));
+    let body = body.split("\n    }\n").next().unwrap();
+    let body = body.split("\n}\n").next().unwrap();
+    let after = body.split("=> ").skip(1).chain(body.split("{\n").skip(1));
+    let found =
+        after.filter_map(|rest| rest.trim_start().trim_start_matches('(').strip_prefix('"'));
+    found.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())).collect()
+}
+
+/// Every word that a job can be refused with stands in the table of what a service answers jobs,
+/// and no other does; `a_…` stands for all that begin so.
+#[test]
+fn kinds_of_refused_jobs_are_documented() {
+    let in_code: BTreeSet<String> = [
+        words("src/server/resolve/refused.rs", "pub fn kind("),
+        words("src/membership.rs", "pub fn kind("),
+        words("src/job_token/refused.rs", "pub fn kind("),
+        words("src/error.rs", "pub fn store("),
+        words("src/error.rs", "\nfn key("),
+    ]
+    .into_iter()
+    .flatten()
+    .filter(|word| !NOT_WHILE_SERVING.contains(&word.as_str()))
+    .collect();
+    assert!(in_code.len() > 40, "only {in_code:?} found: the search is broken");
+    let document = read("docs/service.md");
+    let table = document.split("| status | kind |").nth(1).unwrap().split("\n\n").next().unwrap();
+    let in_document: BTreeSet<&str> = table
+        .lines()
+        .filter_map(|line| line.split('|').nth(2))
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .collect();
+    let fits = |pattern: &str, word: &str| match pattern.strip_suffix('…') {
+        Some(beginning) => word.starts_with(beginning),
+        None => word == pattern,
+    };
+    for word in &in_code {
+        assert!(in_document.iter().any(|pattern| fits(pattern, word)), "{word} is not documented");
+    }
+    for pattern in in_document {
+        assert!(in_code.iter().any(|word| fits(pattern, word)), "{pattern} is nowhere");
+    }
+}
+
+/// Words of the store that only those meet who open it, add to it, copy it or make keys.
+const NOT_WHILE_SERVING: [&str; 3] = ["secret_exists", "key_exists", "key_busy"];
+
 /// The table of attacks is the one that stands at the head of the tests that try them.
 #[test]
 fn the_attacks_that_are_tried_are_documented() {

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, UnixListener};
 
 use super::tls::Tls;
+use crate::error::Unserved;
 use crate::settings::service::Listen;
 use crate::sys::inherited;
 
@@ -54,12 +55,12 @@ pub enum ListenError {
 }
 
 impl ListenError {
-    /// The stable word.
-    pub fn kind(&self) -> &'static str {
+    /// What that is for a service.
+    pub fn why(&self) -> Unserved {
         match self {
-            Self::TooLong(_) => "listen_address_invalid",
-            Self::InUse(_) | Self::Occupied(_) => "listen_address_taken",
-            Self::Directory(..) | Self::NotInherited | Self::Io(..) => "listen_failed",
+            Self::TooLong(_) => Unserved::Address,
+            Self::InUse(_) | Self::Occupied(_) => Unserved::Taken,
+            Self::Directory(..) | Self::NotInherited | Self::Io(..) => Unserved::Listen,
         }
     }
 }

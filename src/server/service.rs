@@ -22,7 +22,7 @@ use super::page::{self, Page};
 use super::recipient::Recipient;
 use super::resolve::{self, KeyFile, Resolver};
 use super::tls::{Clients, Files, Tls, TlsError};
-use crate::error::Error;
+use crate::error::{Error, Unserved};
 use crate::job_token::{Policy, Source, Verifier};
 use crate::membership::Membership;
 use crate::secret::Value;
@@ -33,13 +33,13 @@ use crate::store::secrets;
 
 impl From<ListenError> for Error {
     fn from(error: ListenError) -> Self {
-        Self::Listener { kind: error.kind(), text: error.to_string() }
+        Self::Unserved(error.why(), error.to_string())
     }
 }
 
 impl From<TlsError> for Error {
     fn from(error: TlsError) -> Self {
-        Self::Listener { kind: error.kind(), text: error.to_string() }
+        Self::Unserved(error.why(), error.to_string())
     }
 }
 
@@ -252,7 +252,7 @@ fn login(settings: &Settings, pool: Pool, by: Administration) -> Result<Login, E
 
 impl From<Fault> for Error {
     fn from(fault: Fault) -> Self {
-        Self::Listener { kind: "login_unusable", text: fault.to_string() }
+        Self::Unserved(Unserved::Login, fault.to_string())
     }
 }
 

@@ -22,6 +22,7 @@ use tokio_rustls::rustls::{Error as Fault, RootCertStore};
 use tokio_rustls::server::TlsStream;
 use x509_cert::der::Decode;
 use zeroize::Zeroizing;
+use crate::error::Unserved;
 
 use crate::store::keys::{KeyError, check_private};
 
@@ -75,13 +76,13 @@ pub enum TlsError {
 }
 
 impl TlsError {
-    /// The stable word.
-    pub fn kind(&self) -> &'static str {
+    /// What that is for a service.
+    pub fn why(&self) -> Unserved {
         match self {
-            Self::Unreadable(..) => "tls_unreadable",
-            Self::Private(_) => "permissions_too_wide",
-            Self::Empty(..) | Self::Invalid(..) => "tls_invalid",
-            Self::Mismatch(..) => "tls_key_mismatch",
+            Self::Unreadable(..) => Unserved::TlsFile,
+            Self::Private(_) => Unserved::Access,
+            Self::Empty(..) | Self::Invalid(..) => Unserved::TlsContent,
+            Self::Mismatch(..) => Unserved::TlsMismatch,
         }
     }
 }

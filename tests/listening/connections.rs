@@ -51,7 +51,7 @@ fn a_socket_is_taken_over() {
             assert_eq!(answer(&mut stream).body, "hello");
         }
         let again = service.runtime.block_on(Listener::bind(&Listen::Inherited));
-        assert_eq!(again.unwrap_err().kind(), "listen_failed");
+        assert_eq!(again.unwrap_err().why().kind(), "listen_failed");
         service.end();
         // It is systemd's, who will start the service again.
         assert!(path.is_none_or(|path| path.exists()));

@@ -17,7 +17,7 @@ fn start(path: &Path) -> Service {
 
 fn refusal(path: &Path) -> &'static str {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(Listener::bind(&at(path))).unwrap_err().kind()
+    runtime.block_on(Listener::bind(&at(path))).unwrap_err().why().kind()
 }
 
 fn ask(path: &Path) -> Answer {
@@ -118,6 +118,6 @@ fn a_successor_s_socket_is_not_removed() {
 fn a_port_that_is_taken_is_refused() {
     let service = Service::new(Limits::default());
     let error = service.runtime.block_on(Listener::bind(&service.address)).unwrap_err();
-    assert_eq!(error.kind(), "listen_address_taken");
+    assert_eq!(error.why().kind(), "listen_address_taken");
     assert!(error.to_string().contains(&service.address.to_string()));
 }

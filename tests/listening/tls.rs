@@ -278,7 +278,7 @@ fn files_that_are_wrong_are_refused_with_their_names() {
     ];
     for (kind, part, change) in table {
         let error = refused(change);
-        assert_eq!(error.kind(), *kind, "{error}");
+        assert_eq!(error.why().kind(), *kind, "{error}");
         let text = format!("{error} {error:?}");
         assert!(text.contains(part) && !text.contains("canary"), "{text}");
     }
