@@ -10,6 +10,7 @@
 
 mod claims;
 mod compact;
+mod files;
 mod freshness;
 mod key_set;
 mod pem;

@@ -9,6 +9,7 @@
 //! - `replicas`: two services on one PostgreSQL database
 //! - `roles`: the sides apart, and that only one of them can open anything
 //! - `rotation`: a new key while everybody goes on
+//! - `token_keys`: public keys for job tokens in files that change
 //! - `upkeep`: what a service does without being asked
 //! - `wire`: TLS, mutual TLS, and a certificate that is renewed
 
@@ -21,6 +22,7 @@ mod quiet;
 mod replicas;
 mod roles;
 mod rotation;
+mod token_keys;
 mod upkeep;
 mod wire;
 

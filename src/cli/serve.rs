@@ -20,7 +20,8 @@ use crate::settings::{Overrides, Settings};
 /// once. `[service]` of the settings says where it listens, who may log in, whose job tokens count,
 /// and who belongs where.
 ///
-/// SIGTERM and SIGINT end it when running requests are answered; SIGHUP reads the certificate again.
+/// SIGTERM and SIGINT end it when running requests are answered; SIGHUP has it read the certificate
+/// and the keys for job tokens again.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

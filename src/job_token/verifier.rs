@@ -12,6 +12,7 @@ use serde_json::{Map, Value as Json};
 
 use super::claims::{Claims, Policy};
 use super::compact::{Parts, Signer};
+use super::files::Files;
 use super::freshness::Need;
 use super::key_set::{KeySet, Lookup};
 use super::public_key::{Algorithm, PublicKey};
@@ -22,7 +23,7 @@ use crate::secret::Value;
 /// Where trusted keys are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// A file: see [`KeySet::read`]. Read once.
+    /// A file: see [`KeySet::read`]. Read again when it changes.
     File(PathBuf),
     /// The address of a JWK set: `https`, or `http` on this machine. Fetched when it is needed.
     Url(String),
@@ -32,22 +33,27 @@ pub enum Source {
 #[derive(Debug)]
 pub struct Verifier {
     policy: Policy,
-    files: Arc<KeySet>,
+    files: Files,
     remotes: Vec<Arc<Remote>>,
 }
 
 impl Verifier {
     /// Reads the files. An address is not asked before a token comes, or [`Verifier::ready`].
     pub fn new(policy: Policy, sources: impl IntoIterator<Item = Source>) -> Result<Self, BadKey> {
-        let mut files = KeySet::default();
+        let mut files = Vec::new();
         let mut remotes = Vec::new();
         for source in sources {
             match source {
-                Source::File(path) => files.join(KeySet::read(&path)?, &path)?,
+                Source::File(path) => files.push(path),
                 Source::Url(url) => remotes.push(Arc::new(Remote::new(url)?)),
             }
         }
-        Ok(Self { policy, files: Arc::new(files), remotes })
+        Ok(Self { policy, files: Files::read(files)?, remotes })
+    }
+
+    /// Reads the files again, for tokens to come. Files that are not valid change nothing.
+    pub fn reload(&self) -> Result<(), BadKey> {
+        self.files.reload()
     }
 
     /// Whether every address has given keys that may be used; asks those that are due.
@@ -97,8 +103,9 @@ impl Verifier {
 
     /// The key that the token names. A file's key is found without asking an address.
     async fn named(&self, kid: &str, signer: &Signer<'_>, now: Timestamp) -> Result<Key, Refused> {
-        if let Some(key) = looked_up(&self.files, kid, signer)? {
-            return Ok((Arc::clone(&self.files), key));
+        let files = self.files.keys();
+        if let Some(key) = looked_up(&files, kid, signer)? {
+            return Ok((files, key));
         }
         let mut fault = None;
         for need in [Need::Keys, Need::Missing] {
@@ -120,7 +127,7 @@ impl Verifier {
 
     /// The only key of the token's algorithm, for a token that names none.
     async fn only(&self, signer: &Signer<'_>, now: Timestamp) -> Result<Key, Refused> {
-        let mut sets = vec![Arc::clone(&self.files)];
+        let mut sets = vec![self.files.keys()];
         for remote in &self.remotes {
             sets.push(remote.keys(now, Need::Keys).await.map_err(Refused::KeysUnavailable)?);
         }

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::job::Identity;
-use crate::job_token::{Claims, Verifier};
+use crate::job_token::{BadKey, Claims, Verifier};
 use crate::membership::Membership;
 use crate::precedence::{self, Candidate, Resolution};
 use crate::secret::Value;
@@ -91,6 +91,11 @@ impl Resolver {
     /// Whether job tokens can be checked now.
     pub async fn ready(&self) -> Result<(), Refused> {
         Ok(self.verifier.ready(Timestamp::now()).await?)
+    }
+
+    /// Reads the files of keys for job tokens again. Files that are not valid change nothing.
+    pub fn reload_token_keys(&self) -> Result<(), BadKey> {
+        self.verifier.reload()
     }
 
     /// Whose token it is.

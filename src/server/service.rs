@@ -52,6 +52,7 @@ pub struct Service {
     options: Options,
     pool: Pool,
     orders: Orders,
+    resolver: Option<Arc<Resolver>>,
     login: Option<Login>,
     public_url: Option<service::Origin>,
     keep_audit: Option<Duration>,
@@ -74,18 +75,33 @@ impl Orders {
         })
     }
 
-    /// Waits for the end; meanwhile SIGHUP reads the certificate again.
-    async fn end(mut self, tls: Option<Tls>) {
+    /// Waits for the end; meanwhile SIGHUP has files read again.
+    async fn end(mut self, files: Reloaded) {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return,
                 _ = self.interrupt.recv() => return,
-                _ = self.reload.recv() => {
-                    if let Some(Err(error)) = tls.as_ref().map(Tls::reload) {
-                        tracing::error!(%error, "the certificate stays as it was");
-                    }
-                }
+                _ = self.reload.recv() => files.reload(),
             }
+        }
+    }
+}
+
+/// What is read from its files again without a restart.
+#[derive(Debug)]
+struct Reloaded {
+    tls: Option<Tls>,
+    resolver: Option<Arc<Resolver>>,
+}
+
+impl Reloaded {
+    fn reload(&self) {
+        if let Some(Err(error)) = self.tls.as_ref().map(Tls::reload) {
+            tracing::error!(%error, "the certificate stays as it was");
+        }
+        let keys = self.resolver.as_deref().map(Resolver::reload_token_keys);
+        if let Some(Err(error)) = keys {
+            tracing::error!(%error, "the keys for job tokens stay as they were");
         }
     }
 }
@@ -105,14 +121,17 @@ impl Service {
             async move { store.read(secrets::recipient).await.map(drop).map_err(|e| e.to_string()) }
         });
         let mut router = Router::new();
-        if asked.role.resolves() {
-            let resolver = Arc::new(resolver(settings, pool.clone(), metrics.clone())?);
-            let tokens = Arc::clone(&resolver);
+        let resolver = match asked.role.resolves() {
+            true => Some(Arc::new(resolver(settings, pool.clone(), metrics.clone())?)),
+            false => None,
+        };
+        if let Some(resolver) = &resolver {
+            let tokens = Arc::clone(resolver);
             readiness = readiness.with("job_tokens", move || {
                 let tokens = Arc::clone(&tokens);
                 async move { tokens.ready().await.map_err(|error| error.to_string()) }
             });
-            router = router.merge(resolve::router(resolver));
+            router = router.merge(resolve::router(Arc::clone(resolver)));
         }
         let administration = match asked.role.is_admin() {
             true => Some(administration(settings, pool.clone())?),
@@ -151,7 +170,18 @@ impl Service {
         let proxies: Proxies = asked.trusted_proxies.iter().copied().map(Proxy::Network).collect();
         let options = Options { limits, proxies, metrics };
         let (public_url, keep_audit) = (asked.public_url.clone(), asked.keep_audit);
-        Ok(Self { listener, tls, router, options, pool, orders, login, public_url, keep_audit })
+        Ok(Self {
+            listener,
+            tls,
+            router,
+            options,
+            pool,
+            orders,
+            resolver,
+            login,
+            public_url,
+            keep_audit,
+        })
     }
 
     /// Where it listens: with the port that the kernel chose.
@@ -182,12 +212,14 @@ impl Service {
 
     /// Serves until SIGTERM or SIGINT; then running requests have the grace period to end.
     pub async fn run(self) {
-        let Self { listener, tls, router, options, pool, orders, login, keep_audit, .. } = self;
+        let Self {
+            listener, tls, router, options, pool, orders, resolver, login, keep_audit, ..
+        } = self;
         let mut upkeep = JoinSet::new();
         if let Some(keep) = keep_audit {
             upkeep.spawn(upkeep::forget(pool.clone(), keep));
         }
-        let served = serve(listener, router, options, orders.end(tls)).await;
+        let served = serve(listener, router, options, orders.end(Reloaded { tls, resolver })).await;
         if served.cut_off > 0 {
             tracing::warn!(connections = served.cut_off, "cut off at the grace period's end");
         }

@@ -6,10 +6,9 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
@@ -22,12 +21,10 @@ use tokio_rustls::rustls::{Error as Fault, RootCertStore};
 use tokio_rustls::server::TlsStream;
 use x509_cert::der::Decode;
 use zeroize::Zeroizing;
+
 use crate::error::Unserved;
-
 use crate::store::keys::{KeyError, check_private};
-
-/// Changed files are noticed by the first handshake after this.
-const CHECK: Duration = Duration::from_secs(1);
+use crate::sys::followed::Followed;
 
 /// The largest file, in bytes: some hundred certificates.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -94,48 +91,36 @@ pub struct Tls(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     files: Files,
-    now: Mutex<Now>,
+    now: Followed<Now>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Now {
     config: Arc<ServerConfig>,
     not_after: SystemTime,
-    /// Of the files that were tried last, whether they were taken or not.
-    stamps: Vec<Stamp>,
-    checked: Instant,
 }
-
-/// What changes when a file is replaced or written: device, inode, length, and the time of change.
-type Stamp = Option<(u64, u64, u64, i64, i64)>;
 
 impl Tls {
     /// Reads the files. An expired certificate is logged, for a service that can't be reached says
     /// less about why.
     pub fn read(files: Files) -> Result<Self, TlsError> {
-        let stamps = stamps(&files);
-        let (config, not_after) = load(&files)?;
-        let now = Now { config, not_after, stamps, checked: Instant::now() };
-        let tls = Self(Arc::new(Inner { files, now: Mutex::new(now) }));
-        tls.tell_expired(not_after);
+        let clients = files.clients.as_ref().map(|clients| &clients.roots);
+        let paths = [&files.chain, &files.key].into_iter().chain(clients).cloned().collect();
+        let now = Followed::new(paths, || load(&files))?;
+        let tls = Self(Arc::new(Inner { files, now }));
+        tls.tell_expired();
         Ok(tls)
     }
 
     /// Until when the certificate is valid.
     pub fn not_after(&self) -> SystemTime {
-        self.now().not_after
+        self.0.now.current().not_after
     }
 
     /// Reads the files again, for connections to come. Files that are not valid change nothing.
     pub fn reload(&self) -> Result<(), TlsError> {
-        let stamps = stamps(&self.0.files);
-        let loaded = load(&self.0.files);
-        let mut now = self.now();
-        now.stamps = stamps;
-        (now.config, now.not_after) = loaded?;
-        let not_after = now.not_after;
-        drop(now);
-        self.tell_expired(not_after);
+        self.0.now.again(|| load(&self.0.files))?;
+        self.tell_expired();
         Ok(())
     }
 
@@ -145,51 +130,30 @@ impl Tls {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         self.follow();
-        let config = Arc::clone(&self.now().config);
-        TlsAcceptor::from(config).accept(stream).await
+        TlsAcceptor::from(self.0.now.current().config).accept(stream).await
     }
 
     /// Takes what changed. A key that is replaced after its certificate is one more change.
     fn follow(&self) {
-        let mut now = self.now();
-        if now.checked.elapsed() < CHECK {
-            return;
-        }
-        now.checked = Instant::now();
-        let changed = stamps(&self.0.files) != now.stamps;
-        drop(now);
-        if changed {
-            match self.reload() {
-                Ok(()) => tracing::info!("the TLS certificate was replaced"),
-                Err(error) => {
-                    tracing::warn!(%error, "the TLS certificate was not replaced");
-                }
+        match self.0.now.follow(|| load(&self.0.files)) {
+            None => {}
+            Some(Ok(())) => {
+                tracing::info!("the TLS certificate was replaced");
+                self.tell_expired();
             }
+            Some(Err(error)) => tracing::warn!(%error, "the TLS certificate was not replaced"),
         }
     }
 
-    fn tell_expired(&self, not_after: SystemTime) {
-        if not_after < SystemTime::now() {
+    fn tell_expired(&self) {
+        if self.not_after() < SystemTime::now() {
             let chain = self.0.files.chain.display();
             tracing::warn!(%chain, "the TLS certificate has expired; clients will refuse it");
         }
     }
-
-    fn now(&self) -> MutexGuard<'_, Now> {
-        self.0.now.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-fn stamps(files: &Files) -> Vec<Stamp> {
-    let clients = files.clients.as_ref().map(|clients| &clients.roots);
-    let stamp = |path: &PathBuf| {
-        let found = fs::metadata(path).ok()?;
-        Some((found.dev(), found.ino(), found.len(), found.ctime(), found.ctime_nsec()))
-    };
-    [&files.chain, &files.key].into_iter().chain(clients).map(stamp).collect()
-}
-
-fn load(files: &Files) -> Result<(Arc<ServerConfig>, SystemTime), TlsError> {
+fn load(files: &Files) -> Result<Now, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let chain = certificates(&files.chain)?;
     let not_after = not_after(&chain[0])
@@ -211,7 +175,7 @@ fn load(files: &Files) -> Result<(Arc<ServerConfig>, SystemTime), TlsError> {
         other => invalid(&files.key, &other),
     })?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok((Arc::new(config), not_after))
+    Ok(Now { config: Arc::new(config), not_after })
 }
 
 fn verifier(

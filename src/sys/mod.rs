@@ -6,6 +6,7 @@
 pub mod clone;
 pub mod environ;
 pub(crate) mod errno;
+pub mod followed;
 mod heap;
 pub mod inherited;
 pub mod landlock;
