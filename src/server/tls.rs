@@ -8,9 +8,9 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -25,6 +25,10 @@ use zeroize::Zeroizing;
 use crate::error::Unserved;
 use crate::store::keys::{KeyError, check_private};
 use crate::sys::followed::Followed;
+
+/// For how long, and how much, is read of a client whose handshake failed.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES: u64 = 64 * 1024;
 
 /// The largest file, in bytes: some hundred certificates.
 const MAX_FILE: u64 = 1024 * 1024;
@@ -130,7 +134,14 @@ impl Tls {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         self.follow();
-        TlsAcceptor::from(self.0.now.current().config).accept(stream).await
+        let handshake = TlsAcceptor::from(self.0.now.current().config).accept(stream);
+        match handshake.into_fallible().await {
+            Ok(stream) => Ok(stream),
+            Err((error, stream)) => {
+                linger(stream).await;
+                Err(error)
+            }
+        }
     }
 
     /// Takes what changed. A key that is replaced after its certificate is one more change.
@@ -151,6 +162,18 @@ impl Tls {
             tracing::warn!(%chain, "the TLS certificate has expired; clients will refuse it");
         }
     }
+}
+
+/// Ends a connection so that the client learns why. A client of TLS 1.3 sends its request before it
+/// can know that its certificate is refused; a socket that is closed with something unread is reset,
+/// and the client may see that instead of the alert.
+async fn linger<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S) {
+    let rest = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(LINGER_BYTES), &mut tokio::io::sink()).await
+    };
+    // Whatever goes wrong now, the connection is over.
+    drop(tokio::time::timeout(LINGER, rest).await);
 }
 
 fn load(files: &Files) -> Result<Now, TlsError> {

@@ -292,3 +292,65 @@ fn an_expired_certificate_is_read_and_known_to_be() {
     let new = Tls::read(authority.install(&authority.sign())).unwrap();
     assert!(new.not_after() > SystemTime::now());
 }
+
+/// Beginnings of handshakes, and ones that go on a byte at a time.
+#[test]
+fn handshakes_that_never_finish_hinder_nobody() {
+    let authority = Authority::new();
+    let limits = Limits { handshake: PATIENCE, ..Limits::default() };
+    let service = authority.start(authority.install(&authority.sign()), limits);
+    let stuck: Vec<Client> = (0..100)
+        .map(|_| {
+            let mut client = service.open();
+            client.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03");
+            client
+        })
+        .collect();
+    for _ in 0..10 {
+        assert_eq!(authority.ask(&service).unwrap().answer().status, 200);
+    }
+    drop((stuck, service));
+    let limits = Limits { handshake: Duration::from_millis(300), ..Limits::default() };
+    let service = authority.start(authority.install(&authority.sign()), limits);
+    let mut client = service.open();
+    client.send(b"\x16\x03\x01\x40\x00");
+    client.drip(1);
+    assert_eq!(authority.ask(&service).unwrap().answer().status, 200);
+}
+
+/// A client of TLS 1.3 has sent its request before its certificate is refused; it learns that all
+/// the same, however much it sent.
+#[test]
+fn a_client_that_is_turned_away_learns_why() {
+    let authority = Authority::new();
+    let mut files = authority.install(&authority.sign());
+    files.clients = Some(Clients { roots: authority.root(), required: true });
+    let service = authority.start(files, Limits::default());
+    for _ in 0..50 {
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.issuer.der().clone()).unwrap();
+        let config = ClientConfig::builder_with_provider(aws_lc_rs::default_provider().into())
+            .with_protocol_versions(&[&TLS13])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let name = ServerName::try_from("127.0.0.1").unwrap();
+        let mut client = ClientConnection::new(config.into(), name).unwrap();
+        let mut stream = service.open().stream;
+        while client.is_handshaking() {
+            client.complete_io(&mut stream).unwrap();
+        }
+        // Sent apart from the handshake, and after its refusal.
+        for _ in 0..5 {
+            client.writer().write_all(&[b'x'; 4096]).unwrap();
+            drop(client.write_tls(&mut stream));
+        }
+        let why = loop {
+            match client.complete_io(&mut stream) {
+                Ok(_) => {}
+                Err(error) => break error.to_string(),
+            }
+        };
+        assert!(why.contains("CertificateRequired"), "{why}");
+    }
+}
