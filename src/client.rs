@@ -11,7 +11,9 @@ use backon::{BackoffBuilder, ExponentialBuilder};
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::http::{self, Answered, Ask, At, NoAnswer, NoPeer, Peer, Tls, TlsFault, TokenError};
+use crate::http::{
+    self, Answered, Ask, At, Named, NoAnswer, NoPeer, Peer, Tls, TlsFault, TokenError,
+};
 use crate::redact::{Masker, Sensitive};
 use crate::secret::{Value, ValueBuf};
 use crate::settings::{API_TOKEN, Address, InvalidAddress};
@@ -77,7 +79,10 @@ pub enum ClientError {
         in_doubt: bool,
     },
     /// The other end can't be trusted.
-    #[error("{at} can't be taken for the secrets service: {fault}")]
+    #[error(
+        "{at} can't be taken for the secrets service: {fault}{}",
+        .fault.remedy(Named::ByOptions)
+    )]
     Untrusted {
         /// Where.
         at: String,
@@ -133,7 +138,7 @@ impl Server {
             (None, Some(given)) => http::given_token(&given).ok_or(ClientError::TokenContent)?,
             (None, None) => return Err(ClientError::NoToken),
         };
-        let tls = Tls { authorities: ca_file, certificate: None };
+        let tls = Tls { authorities: ca_file, certificate: None, named: Named::ByOptions };
         let secure = address.url("").starts_with("https:");
         let peer = Peer::new(At { socket: address.socket(), tls, secure })?;
         Ok(Self { address, peer, token, deadline })

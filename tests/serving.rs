@@ -1,5 +1,6 @@
 //! The whole service: `qgis-secrets serve` as processes, asked by real runners and by hand.
 //!
+//! - `administering`: the commands that ask a service's API, over TLS and over a socket
 //! - `ending`: what is running when a service is told to end
 //! - `jobs`: what a job's token gets, how often, and what it doesn't
 //! - `members`: what changes for jobs when the orchestrator registers something else
@@ -13,6 +14,7 @@
 //! - `upkeep`: what a service does without being asked
 //! - `wire`: TLS, mutual TLS, and a certificate that is renewed
 
+mod administering;
 mod ending;
 mod jobs;
 mod members;

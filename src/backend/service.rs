@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::{Backend, BackendError, Revealed};
 use crate::environment;
-use crate::http::{self, At, NoAnswer, Peer, Tls};
+use crate::http::{self, At, Named, NoAnswer, Peer, Tls};
 use crate::job::{Identity, Job};
 use crate::precedence::{Candidate, Winner};
 use crate::redact::Sensitive;
@@ -107,6 +107,7 @@ impl Service {
         let tls = Tls {
             authorities: self.authorities.as_deref(),
             certificate: certificate.map(|(file, key)| (file.as_path(), key.as_path())),
+            named: Named::BySettings,
         };
         let secure = address.url("").starts_with("https:");
         Ok(Peer::new(At { socket: address.socket(), tls, secure })?)

@@ -90,7 +90,8 @@ pub enum NoAnswer {
 impl Peer {
     /// A client for one server. It connects when it is first asked.
     pub fn new(at: At<'_>) -> Result<Self, NoPeer> {
-        let mut builder = builder();
+        // Over HTTP/2 an alert of TLS, such as for want of a certificate, arrives as a closed connection.
+        let mut builder = builder().http1_only();
         if at.secure {
             builder = at.tls.prepare(builder)?;
         } else {

@@ -23,6 +23,27 @@ pub struct Tls<'a> {
     pub authorities: Option<&'a Path>,
     /// The client's certificate and its private key (PEM).
     pub certificate: Option<(&'a Path, &'a Path)>,
+    /// What a person calls them.
+    pub named: Named,
+}
+
+/// How whoever reads an error can name a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Named {
+    /// By settings: `[backend.service]`.
+    #[default]
+    BySettings,
+    /// By options of the command line.
+    ByOptions,
+}
+
+impl Named {
+    fn authorities(self) -> &'static str {
+        match self {
+            Self::BySettings => "`backend.service.ca_file`",
+            Self::ByOptions => "--ca-file",
+        }
+    }
 }
 
 /// A file for TLS that can't be used.
@@ -37,9 +58,9 @@ pub enum TlsFileError {
     /// No file was named, and the system has none.
     #[error(
         "there are no certificates of authorities on this system; install them (the package is \
-         mostly called ca-certificates), or name a file in `backend.service.ca_file`"
+         mostly called ca-certificates), or name a file: {}", .0.authorities()
     )]
-    NoRoots,
+    NoRoots(Named),
 }
 
 /// What is wrong between two ends of TLS.
@@ -71,7 +92,7 @@ pub enum TlsFault {
     #[error("its certificate is not valid: {0}")]
     Certificate(String),
     /// The server refuses the client.
-    #[error("it doesn't accept this runner's certificate, or asks for one ({0:?})")]
+    #[error("it doesn't accept this side's certificate, or asks for one ({0:?})")]
     Client(AlertDescription),
     /// No TLS.
     #[error("what answers there doesn't speak TLS")]
@@ -79,6 +100,34 @@ pub enum TlsFault {
     /// No version or algorithm in common.
     #[error("it speaks a TLS that this program does not ({0})")]
     Incompatible(String),
+}
+
+impl TlsFault {
+    /// What to do about it; empty where the fault says so itself.
+    pub fn remedy(&self, named: Named) -> String {
+        match (self, named) {
+            (Self::UnknownIssuer, named) => format!(
+                " (if it is the right one, name its authority's certificate: {})",
+                named.authorities()
+            ),
+            (Self::Expired, _) => " (renew it there)".into(),
+            (Self::WrongName(_), _) => {
+                " (use a name that it is for, or have it made for this one)".into()
+            }
+            (Self::Client(_), Named::BySettings) => {
+                " (set `backend.service.certificate_file` and `key_file` to ones of an authority \
+                 that the service trusts)"
+                    .into()
+            }
+            (Self::Client(_), Named::ByOptions) => {
+                " (this command has none to show: ask it at its socket, or set \
+                 `service.client_certificate` to \"optional\" there)"
+                    .into()
+            }
+            (Self::NotTls, _) => " (check the port)".into(),
+            _ => String::new(),
+        }
+    }
 }
 
 fn presented(names: &[String]) -> String {
@@ -124,7 +173,7 @@ impl Tls<'_> {
                 let what = "the key of the runner's certificate";
                 content(what, key, "belongs to another certificate")
             }
-            (TlsError::General(_), None, None) => Some(TlsFileError::NoRoots),
+            (TlsError::General(_), None, None) => Some(TlsFileError::NoRoots(self.named)),
             (TlsError::InvalidCertificate(_), Some(path), _) => {
                 content("the file of authorities", path, "holds something that is no certificate")
             }

@@ -78,7 +78,7 @@ fn a_service_that_wants_to_know_the_runner() {
     let both = |file: &str, key: &str| format!("certificate_file = '{file}'\nkey_file = '{key}'");
 
     ground.settings(&urls, "");
-    let words = ["doesn't accept this runner's certificate", "`backend.service.certificate_file`"];
+    let words = ["doesn't accept this side's certificate", "`backend.service.certificate_file`"];
     ground.refused(ground.run(json!({})), 69, "backend_untrusted", &words);
     for other in [Authority::named("a stranger"), Authority::new()] {
         let wrong = other.sign(Like::Client);

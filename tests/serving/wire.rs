@@ -5,25 +5,38 @@ use crate::support::tls::{Authority, Like};
 use crate::support::until;
 
 /// A service with TLS that asks clients for certificates of `clients`.
-fn secure(ground: &Ground, authority: &Authority, clients: Option<&Authority>) -> Process {
+pub(super) fn secure(
+    ground: &Ground,
+    authority: &Authority,
+    clients: Option<&Authority>,
+) -> Process {
     renew(ground, authority);
+    let more = clients.map(|clients| {
+        let file = ground.sandbox.write("clients.pem", clients.pem());
+        format!("client_ca_file = '{}'\n", file.display())
+    });
+    serve(ground, &more.unwrap_or_default())
+}
+
+/// A service with the certificate that is there; `more` of `[service]`.
+pub(super) fn serve(ground: &Ground, more: &str) -> Process {
     let path = |name: &str| ground.sandbox.path(name).display().to_string();
-    let mut more = format!(
-        "[service]\ntls_certificate_file = '{}'\ntls_key_file = '{}'\n",
+    ground.settings(&format!(
+        "[service]\ntls_certificate_file = '{}'\ntls_key_file = '{}'\n{more}",
         path("tls.pem"),
         path("tls.key")
-    );
-    if let Some(clients) = clients {
-        ground.sandbox.write("clients.pem", clients.pem());
-        more.push_str(&format!("client_ca_file = '{}'\n", path("clients.pem")));
-    }
-    ground.settings(&more);
+    ));
     ground.serve(&[])
 }
 
 /// A new certificate for the service.
 fn renew(ground: &Ground, authority: &Authority) {
-    let signed = authority.sign(Like::Good);
+    renew_like(ground, authority, Like::Good);
+}
+
+/// The same, good or not.
+pub(super) fn renew_like(ground: &Ground, authority: &Authority, like: Like) {
+    let signed = authority.sign(like);
     crate::stores::cluster::private(&ground.sandbox.path("tls.key"), &signed.key);
     ground.sandbox.write("tls.pem", signed.certificate);
 }
@@ -88,10 +101,11 @@ fn a_runner_shows_its_own_certificate() {
     };
     let own = certified(&clients);
     run(&service, &ground, &worker, &authority, &own).success();
-    let ended = run(&service, &ground, &worker, &authority, "");
-    assert_eq!(ended.code, 69, "{}", ended.stderr);
+    let refused = |ended: Ended| {
+        ended.error(69, "backend_untrusted", "doesn't accept this side's certificate");
+    };
+    refused(run(&service, &ground, &worker, &authority, ""));
     let others = certified(&Authority::named("clients"));
-    let ended = run(&service, &ground, &worker, &authority, &others);
-    assert_eq!(ended.code, 69, "{}", ended.stderr);
+    refused(run(&service, &ground, &worker, &authority, &others));
     service.stop();
 }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use crate::environment::Refused;
-use crate::http::{NoPeer, TlsFault, TokenError};
+use crate::http::{Named, NoPeer, TlsFault, TokenError};
 use crate::secret::Name;
 use crate::settings::JOB_TOKEN;
 use crate::wire::{MAX_ANSWER, Malformed, Refusal};
@@ -86,7 +86,7 @@ pub enum ServiceError {
         last: String,
     },
     /// The other end can't be trusted, or doesn't trust this one.
-    #[error("{at} can't be taken for the secrets service: {fault}{}; no secret came from it", remedy(.fault))]
+    #[error("{at} can't be taken for the secrets service: {fault}{}; no secret came from it", .fault.remedy(Named::BySettings))]
     Untrusted {
         /// The replica.
         at: String,
@@ -158,22 +158,5 @@ fn refused(status: u16) -> &'static str {
         404 | 405 => "check the address: no secrets service answers there",
         421 => "the request came to the wrong server: check the address and the proxies before it",
         _ => "check that the service and the runner are of the same version",
-    }
-}
-
-fn remedy(fault: &TlsFault) -> &'static str {
-    match fault {
-        TlsFault::UnknownIssuer => {
-            " (if it is the right one, name its authority's certificate in \
-             `backend.service.ca_file`)"
-        }
-        TlsFault::Expired => " (renew it there)",
-        TlsFault::WrongName(_) => " (use a name that it is for, or have it made for this one)",
-        TlsFault::Client(_) => {
-            " (set `backend.service.certificate_file` and `key_file` to ones of an authority that \
-             the service trusts)"
-        }
-        TlsFault::NotTls => " (check the port)",
-        _ => "",
     }
 }
