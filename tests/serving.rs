@@ -3,6 +3,7 @@
 //! - `administering`: the commands that ask a service's API, over TLS and over a socket
 //! - `ending`: what is running when a service is told to end
 //! - `jobs`: what a job's token gets, how often, and what it doesn't
+//! - `manager`: what a service manager such as systemd is told
 //! - `members`: what changes for jobs when the orchestrator registers something else
 //! - `place`: where a service listens, and whether it is ready
 //! - `power`: a service that is killed while many change the store
@@ -17,6 +18,7 @@
 mod administering;
 mod ending;
 mod jobs;
+mod manager;
 mod members;
 mod place;
 mod power;

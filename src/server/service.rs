@@ -3,6 +3,7 @@
 //! Invariants: what can't work is an error before a connection is taken; a process of the role
 //! `admin` never reads a private key; the store is closed last, when nobody asks any more.
 
+mod manager;
 mod upkeep;
 
 use std::sync::Arc;
@@ -79,11 +80,16 @@ impl Orders {
     async fn end(mut self, files: Reloaded) {
         loop {
             tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.reload.recv() => files.reload(),
+                _ = self.terminate.recv() => break,
+                _ = self.interrupt.recv() => break,
+                _ = self.reload.recv() => {
+                    manager::reloading();
+                    files.reload();
+                    manager::ready();
+                }
             }
         }
+        manager::stopping();
     }
 }
 
@@ -219,6 +225,8 @@ impl Service {
         if let Some(keep) = keep_audit {
             upkeep.spawn(upkeep::forget(pool.clone(), keep));
         }
+        // Whoever connects from here on waits in the socket's queue at worst.
+        manager::ready();
         let served = serve(listener, router, options, orders.end(Reloaded { tls, resolver })).await;
         if served.cut_off > 0 {
             tracing::warn!(connections = served.cut_off, "cut off at the grace period's end");
