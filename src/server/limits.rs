@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::{Request, State};
-use axum::http::header::{CONNECTION, CONTENT_LENGTH, RETRY_AFTER, TRANSFER_ENCODING};
+use axum::http::header::{CONNECTION, CONTENT_LENGTH, HOST, RETRY_AFTER, TRANSFER_ENCODING};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -176,8 +176,13 @@ pub struct BodyLimits {
     pub time: Duration,
 }
 
-/// Bounds a request's body in size and time.
+/// Bounds a request's body in size and time, and refuses heads that two readers read differently.
 pub async fn body(State(limits): State<BodyLimits>, request: Request, next: Next) -> Response {
+    // RFC 9112, section 3.2: a proxy may have gone by the other one.
+    if request.headers().get_all(HOST).iter().count() > 1 {
+        let detail = "the request names more than one host; send one `Host`";
+        return closing(Problem::new(StatusCode::BAD_REQUEST, "request_invalid", detail));
+    }
     if request.headers().contains_key(TRANSFER_ENCODING) {
         return closing(Problem::new(
             StatusCode::LENGTH_REQUIRED,

@@ -226,3 +226,57 @@ fn who_asks_is_known() {
         assert_eq!(client.answer().body, format!("{expected} certificate: false"));
     }
 }
+
+/// Clients of 1996: one request a connection, and no body without its length.
+#[test]
+fn http_1_0_is_answered_and_closed() {
+    let service = Service::new(Limits::default());
+    for (request, start) in [
+        ("GET /hello HTTP/1.0\r\n\r\n", "HTTP/1.0 200"),
+        ("POST /length HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc", "HTTP/1.0 200"),
+        // RFC 9112, section 6.1: a proxy may have taken it for a body without an end.
+        ("POST /length HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "HTTP/1.1 400"),
+        ("GET /hello\r\n\r\n", "HTTP/1.1 400"),
+    ] {
+        let mut client = service.open();
+        // What comes behind is not looked at.
+        client.send(format!("{request}{GET}"));
+        let rest = String::from_utf8(client.rest()).unwrap();
+        assert!(rest.starts_with(start), "{request}: {rest}");
+        assert_eq!(rest.matches("HTTP/1.").count(), 1, "{request}: {rest}");
+    }
+    assert_eq!(service.stage.reached(), 2);
+}
+
+/// Heads that two readers could understand in two ways, or that hold what no head may.
+#[test]
+fn absurd_heads_are_refused() {
+    let service = Service::new(Limits::default());
+    let long = "x".repeat(10_000);
+    for head in [
+        "GET /hello HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n".to_owned(),
+        "GET /hello HTTP/1.1\r\nHost : x\r\n\r\n".to_owned(),
+        "GET /hello HTTP/1.1\r\nHost: x\r\n folded: y\r\n\r\n".to_owned(),
+        "GET /hello HTTP/1.1\r\nHost: x\r\nno colon\r\n\r\n".to_owned(),
+        "GET /hello HTTP/1.1\r\nHost: x\r\n: no name\r\n\r\n".to_owned(),
+        "GET /hello HTTP/1.1\r\nHost: x\r\nA: \0\r\n\r\n".to_owned(),
+        "GET /hello HTTP/1.1\r\nHost: x\r\nA: b\rc\r\n\r\n".to_owned(),
+        "GET /hello HTTP/1.1\rHost: x\r\r".to_owned() + "\r\n\r\n",
+        "GET  /hello HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
+        "GET /hello HTTP/1.1 \r\nHost: x\r\n\r\n".to_owned(),
+        "GET /hel lo HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
+        "G\u{e9}T /hello HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
+        format!("{long} /hello HTTP/1.1\r\nHost: x\r\n\r\n"),
+        format!("GET /{} HTTP/1.1\r\nHost: x\r\n\r\n", long.repeat(7)),
+        "CONNECT x:443 HTTP/1.1\r\nHost: x:443\r\n\r\n".to_owned(),
+        "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n".to_owned(),
+    ] {
+        let mut client = service.open();
+        drop(client.stream.write_all(head.as_bytes()));
+        let answer = client.answer();
+        let shown: String = head.chars().take(60).collect();
+        assert!((400..500).contains(&answer.status), "{shown:?}: {answer:?}");
+    }
+    assert_eq!(service.stage.reached(), 0);
+    assert_eq!(service.get("/hello").status, 200);
+}
