@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::*;
-use crate::support::log_lines;
+use crate::support::{log_lines, until};
 
 /// What a job prints of itself, past the masker.
 const GOT: &str = "env > got; cat \"$PGSERVICEFILE\" >> got";
@@ -180,5 +180,35 @@ fn a_token_that_asks_too_often_has_to_wait() {
     limited[0].problem(429, "rate_limited");
     assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 3);
     service.resolve(&ground.token(json!({})), json!({})).with(200);
+    service.stop();
+}
+
+/// A token that was answered, kept by somebody, and sent again when its time is over.
+#[test]
+fn a_token_that_expired_is_not_answered_again() {
+    let ground = Ground::new("");
+    let settings = fs::read_to_string(ground.sandbox.path("serve.toml")).unwrap();
+    let exact = settings.replace("[service.job_tokens]\n", "[service.job_tokens]\nleeway_s = 0\n");
+    ground.sandbox.write("serve.toml", exact);
+    ground.fill();
+    let service = ground.serve(&[]);
+    let token = ground.token(json!({"exp": Timestamp::now().as_second() + 5}));
+    service.resolve(&token, json!({})).with(200);
+    let mut last = String::new();
+    until("it is over", || {
+        let answer = service.resolve(&token, json!({}));
+        assert!(matches!(answer.status, 200 | 409 | 401), "{answer:?}");
+        last = answer.body;
+        answer.status == 401
+    });
+    assert!(last.contains("token_expired"), "{last}");
+    service.stop();
+    // Nor by a service that was started since.
+    let service = ground.serve(&[]);
+    service.resolve(&token, json!({})).problem(401, "token_expired");
+    let rows = ground.audit();
+    let given =
+        rows.iter().filter(|row| row["action"] == "resolve" && row["decision"] == "allowed");
+    assert!((1..=3).contains(&given.count()), "{rows:?}");
     service.stop();
 }

@@ -61,3 +61,32 @@ fn a_replica_that_dies_costs_no_job() {
     first.kill();
     second.stop();
 }
+
+/// Whether somebody has a connection to a port of this machine that is not ended.
+fn is_asked(address: &str) -> bool {
+    let port: u16 = address.rsplit_once(':').unwrap().1.parse().unwrap();
+    // The kernel's form: addresses and ports in hexadecimal digits; 01 is ESTABLISHED.
+    let asked = format!("0100007F:{port:04X} 01");
+    fs::read_to_string("/proc/net/tcp").unwrap().contains(&asked)
+}
+
+/// It has the request, and never answers it.
+#[test]
+fn a_replica_that_dies_with_a_request_costs_no_job() {
+    let database = Database::new();
+    let ground = ground(&database);
+    let (first, second) = (ground.serve(&[]), ground.serve(&[]));
+    first.signal(Signal::SIGSTOP);
+    std::thread::scope(|scope| {
+        let job = scope.spawn(|| {
+            let job = json!({"require": ["pgservice:ninja"]});
+            Process::run(&[&first, &second], &Sandbox::new(), &ground.token(json!({})), job)
+        });
+        until("it is asked", || is_asked(&first.address));
+        first.signal(Signal::SIGKILL);
+        let ended = job.join().unwrap().success();
+        assert!(ended.stderr.contains("is asked again"), "{}", ended.stderr);
+    });
+    first.kill();
+    second.stop();
+}

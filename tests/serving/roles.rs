@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use base64ct::{Base64UrlUnpadded, Encoding};
+
 use super::*;
 use crate::containment::needs_root;
 use crate::memory::search::{Planted, copies};
@@ -72,6 +74,37 @@ fn adding_needs_no_private_key_and_keeps_no_value() {
     let answer = service.resolve(&ground.token(json!({})), json!({}));
     assert!(answer.body.contains(CANARY), "{answer:?}");
     service.stop();
+}
+
+/// The private key lies where it always does, and the process could read it.
+#[test]
+fn the_private_key_is_only_in_the_process_that_answers_jobs() {
+    if needs_root() {
+        return;
+    }
+    let ground = Ground::new("");
+    ground.fill();
+    let operator = ground.operator();
+    let public = ground.sandbox.run(["key", "public"]).success().stdout;
+    let public = ground.sandbox.write("key.pub", public).display().to_string();
+    let file = fs::read_to_string(ground.sandbox.key()).unwrap();
+    let line = file.lines().find(|line| line.starts_with("qgis-secrets-private-")).unwrap();
+    let text = line.rsplit_once("x25519-").unwrap().1;
+    let mut bytes = [0; 32];
+    Base64UrlUnpadded::decode(text, &mut bytes).unwrap();
+    let key = [Planted::new("its text", text.as_bytes()), Planted::new("its bytes", &bytes)];
+    for (role, has_it) in [("admin", false), ("resolve", true)] {
+        let service = ground.serve(&["--role", role, "--public-key", &public]);
+        // Both have worked: sealed, or opened.
+        if has_it {
+            service.resolve(&ground.token(json!({})), json!({})).with(200);
+        } else {
+            service.add(&operator, "CANARY", CANARY).unwrap().with(201);
+        }
+        let found = copies(service.pid(), &key);
+        assert_eq!(found.iter().any(|places| !places.is_empty()), has_it, "{role}: {found:?}");
+        service.stop();
+    }
 }
 
 #[test]
