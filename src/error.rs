@@ -390,6 +390,8 @@ pub fn store(error: &StoreError) -> (&'static str, u8) {
         StoreError::Locked(_) => ("store_locked", UNAVAILABLE),
         StoreError::ReadOnly(_) => ("store_read_only", SETTINGS),
         StoreError::Full(_) => ("store_full", UNAVAILABLE),
+        StoreError::Replaced(_) => ("store_replaced", UNAVAILABLE),
+        StoreError::LogLeft(..) => ("store_log_left", SETTINGS),
         StoreError::Damaged(_) => ("store_damaged", UNAVAILABLE),
         StoreError::NotAStore(_) => ("store_foreign", SETTINGS),
         StoreError::Newer(..) | StoreError::UnknownKind(_) => ("store_newer", SETTINGS),

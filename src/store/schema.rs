@@ -242,6 +242,18 @@ pub enum StoreError {
     /// No file there.
     #[error("there is no store {0}; `qgis-secrets key new` or the first `secret add` makes one")]
     Missing(Place),
+    /// The file at its path is no longer the one that was opened.
+    #[error(
+        "the store {0} was moved or removed while it was open, or another file took its place; put it \
+         back, or start again with the other one"
+    )]
+    Replaced(Place),
+    /// A log beside the place of a new store.
+    #[error(
+        "there is no store {}, but the log {} of one: put that store back, or, if it is gone for \
+         good, remove the log", .0, .1.display()
+    )]
+    LogLeft(Place, PathBuf),
     /// Somebody else holds its lock.
     #[error("the store {0} is locked by another process; try again")]
     Locked(Place),

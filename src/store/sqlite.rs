@@ -2,12 +2,14 @@
 //!
 //! Invariants: the rollback journal, unless a service has made it a write-ahead log: nothing lies
 //! beside the file and it opens from a read-only mount; a change is on the disk before it is
-//! acknowledged; removed rows are overwritten (`secure_delete`).
+//! acknowledged; removed rows are overwritten (`secure_delete`); a file that was moved or replaced
+//! while it was open is neither read nor written any more.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -38,6 +40,9 @@ const TEMPORARY: &str = ".qgis-secrets-store-";
 #[derive(Debug)]
 pub struct Sqlite {
     place: Place,
+    path: PathBuf,
+    /// Device and inode.
+    identity: (u64, u64),
     connection: Connection,
 }
 
@@ -72,6 +77,7 @@ impl Sqlite {
         let io = |error| StoreError::from(keys::KeyError::Io(path.into(), error));
         let _lock = keys::DirectoryLock::wait(path, TEMPORARY)?;
         let directory = keys::private_directory(path)?;
+        refuse_log(path)?;
         let file = tempfile::Builder::new()
             .prefix(TEMPORARY)
             .permissions(fs::Permissions::from_mode(0o600))
@@ -138,12 +144,14 @@ impl Sqlite {
 
     fn connect(path: &Path) -> Result<Self, StoreError> {
         let place = Place::File(path.into());
+        let identity = identity(path)
+            .map_err(|error| StoreError::from(keys::KeyError::Io(path.into(), error)))?;
         // Falls back to reading where the file system doesn't let us write. No URI: a path may
         // hold `?`. No mutex: one thread at a time has the connection.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection =
             Connection::open_with_flags(path, flags).map_err(|error| translate(&place, error))?;
-        let mut store = Self { place, connection };
+        let mut store = Self { place, path: path.into(), identity, connection };
         let fault = |error| translate(&store.place, error);
         store.connection.busy_timeout(BUSY).map_err(fault)?;
         store.connection.set_prepared_statement_cache_capacity(PREPARED);
@@ -156,6 +164,19 @@ impl Sqlite {
              PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY;",
         )?;
         Ok(store)
+    }
+
+    /// Refuses to go on with a file that is no longer the one at its path: what is written there
+    /// would be lost, and another file of that name would share its log.
+    fn still_there(&self) -> Result<(), StoreError> {
+        match identity(&self.path) {
+            Ok(found) if found == self.identity => Ok(()),
+            Ok(_) => Err(StoreError::Replaced(self.place.clone())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(StoreError::Replaced(self.place.clone()))
+            }
+            Err(error) => Err(keys::KeyError::Io(self.path.clone(), error).into()),
+        }
     }
 
     /// Application id and version.
@@ -180,6 +201,7 @@ impl Database for Sqlite {
 
     fn begin(&mut self, mode: Mode) -> Result<(), StoreError> {
         self.rollback();
+        self.still_there()?;
         let begin = match mode {
             Mode::Read => "BEGIN",
             Mode::Write => "BEGIN IMMEDIATE",
@@ -247,6 +269,26 @@ impl Database for Sqlite {
         }
         self.commit().map(|()| older)
     }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
+/// Refuses to make a store beside the log of one that is gone: SQLite would take that log for the
+/// new store's.
+fn refuse_log(path: &Path) -> Result<(), StoreError> {
+    if path.exists() {
+        return Ok(());
+    }
+    for ending in ["-wal", "-journal"] {
+        let mut log = OsString::from(path);
+        log.push(ending);
+        if fs::symlink_metadata(&log).is_ok() {
+            return Err(StoreError::LogLeft(Place::File(path.into()), log.into()));
+        }
+    }
+    Ok(())
 }
 
 /// SQLite takes `$1` for a name, and numbers names as they come.

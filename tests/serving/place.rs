@@ -54,3 +54,37 @@ fn without_a_socket_of_systemds_there_is_no_service() {
     assert_eq!(ended.code, 78, "{}", ended.stderr);
     assert!(ended.stderr.contains("service.listen"), "{}", ended.stderr);
 }
+
+/// Whoever moves the file takes the store away: what would be added to a file that has no name is
+/// lost, and another file of that name would share the log.
+#[test]
+fn a_store_that_was_moved_is_used_no_more_until_it_is_back() {
+    let ground = Ground::new("");
+    ground.fill();
+    let operator = ground.operator();
+    let service = ground.serve(&[]);
+    let (store, elsewhere) = (ground.sandbox.store(), ground.sandbox.path("elsewhere.db"));
+    service.add(&operator, "BEFORE", "value-before").unwrap().with(201);
+    fs::rename(&store, &elsewhere).unwrap();
+    let unused = || {
+        service.add(&operator, "LOST", "value-lost").unwrap().problem(500, "store_replaced");
+        let answer = service.resolve(&ground.token(json!({})), json!({}));
+        answer.problem(503, "store_replaced");
+        service.send("GET", "/ready", "", None).problem(503, "not_ready");
+    };
+    unused();
+    // Nor does a new store begin with the old one's log.
+    let add = ["secret", "add", "NEW", "-P", "survey"];
+    let ended = ground.sandbox.run_with(add, "value-new");
+    ended.error(78, "store_log_left", "store.db-wal");
+    assert!(!store.exists(), "a store was made");
+    ground.sandbox.write(".local/share/qgis-secrets/store.db", "another file");
+    unused();
+    fs::rename(&elsewhere, &store).unwrap();
+    service.add(&operator, "AFTER", "value-after").unwrap().with(201);
+    assert_eq!(service.send("GET", "/ready", "", None).status, 200);
+    let answer = service.resolve(&ground.token(json!({})), json!({})).with(200).to_string();
+    assert!(answer.contains("value-before") && answer.contains("value-after"), "{answer}");
+    assert!(!answer.contains("value-lost"), "{answer}");
+    service.stop();
+}

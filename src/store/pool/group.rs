@@ -88,6 +88,7 @@ fn again(place: &Place, error: &StoreError) -> StoreError {
         StoreError::Locked(_) => StoreError::Locked(place),
         StoreError::ReadOnly(_) => StoreError::ReadOnly(place),
         StoreError::Full(_) => StoreError::Full(place),
+        StoreError::Replaced(_) => StoreError::Replaced(place),
         StoreError::Damaged(_) => StoreError::Damaged(place),
         StoreError::Contended(_) => StoreError::Contended(place),
         StoreError::Database(_, why) => StoreError::Database(place, why.to_string().into()),
