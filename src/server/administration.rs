@@ -20,6 +20,7 @@ use std::sync::Arc;
 
 use crate::membership::Membership;
 use crate::server::recipient::Recipient;
+use crate::store::StoreError;
 use crate::store::pool::Pool;
 
 pub use self::answers::*;
@@ -49,6 +50,16 @@ impl Administration {
     /// Administration of a store that is sealed to a recipient's key.
     pub fn new(pool: Pool, recipient: impl Into<Recipient>, policy: Policy) -> Self {
         Self { pool, recipient: Arc::new(recipient.into()), policy }
+    }
+
+    /// Refuses a key that isn't the store's: nothing could be added.
+    pub async fn check_key(&self) -> Result<(), StoreError> {
+        let want = self.pool.read(crate::store::secrets::recipient).await?;
+        let have = self.recipient.key(&want)?.id().clone();
+        if have == want {
+            return Ok(());
+        }
+        Err(StoreError::OtherKey { place: self.pool.place().clone(), have, want })
     }
 
     /// What the operator decided.

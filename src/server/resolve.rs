@@ -98,6 +98,18 @@ impl Resolver {
         self.verifier.reload()
     }
 
+    /// Refuses a key file that doesn't hold the store's key: of what is added from now on, nothing
+    /// could be opened.
+    pub async fn check_key(&self) -> Result<(), StoreError> {
+        let want = self.pool.read(secrets::recipient).await?;
+        let keys = self.keys.for_all(std::iter::once(&want))?;
+        if keys.find(&want).is_some() {
+            return Ok(());
+        }
+        let have = keys.current().public().id().clone();
+        Err(StoreError::OtherKey { place: self.pool.place().clone(), have, want })
+    }
+
     /// Whose token it is.
     async fn verify(&self, token: Option<&Value>, asking: Asking<'_>) -> Result<Claims, Refused> {
         let claims = match token {

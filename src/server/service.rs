@@ -132,7 +132,12 @@ impl Service {
             false => None,
         };
         if let Some(resolver) = &resolver {
-            let tokens = Arc::clone(resolver);
+            resolver.check_key().await?;
+            let (tokens, key) = (Arc::clone(resolver), Arc::clone(resolver));
+            readiness = readiness.with("key", move || {
+                let key = Arc::clone(&key);
+                async move { key.check_key().await.map_err(|error| error.to_string()) }
+            });
             readiness = readiness.with("job_tokens", move || {
                 let tokens = Arc::clone(&tokens);
                 async move { tokens.ready().await.map_err(|error| error.to_string()) }
@@ -151,6 +156,9 @@ impl Service {
                 None => asked.tls.is_some(),
             };
             let page = Page { administration, tls };
+        if let Some(administration) = &administration {
+            administration.check_key().await?;
+        }
             router = router
                 .merge(api::router(page.administration.clone()))
                 .merge(page::router(page, login.clone()));

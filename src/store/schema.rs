@@ -275,7 +275,7 @@ pub enum StoreError {
     /// The key is not the store's.
     #[error(
         "the key {have} is not the one that the store {place} is sealed to ({want}); name the right \
-         key file with --key"
+         file with --key, or with --public-key"
     )]
     OtherKey {
         /// The store.

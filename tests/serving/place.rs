@@ -29,16 +29,27 @@ fn a_job_gets_its_secrets_by_a_socket_of_the_mode_that_is_set() {
 
 #[test]
 fn a_service_whose_store_is_damaged_is_not_ready() {
+    not_ready_after("DELETE FROM recipient", "store");
+}
+
+#[test]
+fn a_service_that_lacks_the_stores_key_is_not_ready() {
+    not_ready_after("UPDATE recipient SET key_id = '0123456789abcdef'", "key");
+}
+
+/// Alters the store, and sees which check fails.
+#[track_caller]
+fn not_ready_after(statement: &str, check: &str) {
     let ground = Ground::new("");
     ground.fill();
     let service = ground.serve(&[]);
     until("it is ready", || service.send("GET", "/ready", "", None).status == 200);
     let store = rusqlite::Connection::open(ground.sandbox.store()).unwrap();
     store.busy_timeout(PATIENCE).unwrap();
-    store.execute("DELETE FROM recipient", []).unwrap();
+    store.execute(statement, []).unwrap();
     let answer = service.send("GET", "/ready", "", None);
     answer.problem(503, "not_ready");
-    assert!(answer.body.contains("store"), "{answer:?}");
+    assert!(answer.body.contains(check), "{answer:?}");
     assert_eq!(service.send("GET", "/live", "", None).status, 200);
 }
 
@@ -87,4 +98,27 @@ fn a_store_that_was_moved_is_used_no_more_until_it_is_back() {
     assert!(answer.contains("value-before") && answer.contains("value-after"), "{answer}");
     assert!(!answer.contains("value-lost"), "{answer}");
     service.stop();
+}
+
+#[test]
+fn a_key_of_another_store_is_noticed_at_the_start() {
+    let ground = Ground::new("");
+    ground.fill();
+    let other = Sandbox::new();
+    other.add("-P survey", "A", "value-a");
+    let key = other.key().display().to_string();
+    let public = other.run(["key", "public"]).success().stdout;
+    let public = ground.sandbox.write("other.pub", public).display().to_string();
+    let settings = ground.sandbox.path("serve.toml").display().to_string();
+    // A service that doesn't notice it ends as well: nobody can listen there.
+    let nowhere = format!("unix:{}", ground.sandbox.path("none/socket").display());
+    let serve = ["serve", "--settings", &settings, "--listen", &nowhere];
+    for more in [
+        &["--key", &key][..],
+        &["--public-key", &public],
+        &["--public-key", &public, "--role", "admin"],
+    ] {
+        let ended = ground.sandbox.run(serve.iter().copied().chain(more.iter().copied()));
+        ended.error(78, "key_of_another_store", "is not the one that the store");
+    }
 }
