@@ -146,5 +146,9 @@ fn migrate(settings: &Settings, args: MigrateArgs) -> Result<u8, Error> {
         output::harmless(&source.place().to_string()),
         output::harmless(&target.place().to_string()),
     ))?;
+    output::note(&format!(
+        "both are sealed to the key {key}, one file: `key rotate` of one takes the other's away, so \
+         remove the old store when nothing uses it any more"
+    ));
     Ok(0)
 }

@@ -62,7 +62,8 @@ fn a_store_is_moved_by_a_command() {
         "--postgres-ca-file",
         ca.to_str().unwrap(),
     ];
-    let moved = quiet(sandbox.run(arguments)).success().stdout;
+    let Ended { stdout: moved, stderr: said, .. } = quiet(sandbox.run(arguments)).success();
+    assert!(said.contains("`key rotate` of one takes the other's away"), "{said}");
     assert!(moved.starts_with("copied 9 secrets, and all else, from "), "{moved}");
     quiet(sandbox.run(arguments)).error(65, "store_not_empty", "an empty one only");
     fs::remove_file(sandbox.store()).unwrap();
