@@ -179,7 +179,12 @@ impl Backend for Service {
     async fn candidates(&mut self, job: &Job) -> Result<Vec<Candidate>, BackendError> {
         let answer = match self.answer.take() {
             // Asked before, for the same: the token is not used again.
-            Some(answer) if answer.job.id == job.id && answer.identity == job.identity => answer,
+            Some(answer)
+                if (&answer.job.id, answer.job.attempt) == (&job.id, job.attempt)
+                    && answer.identity == job.identity =>
+            {
+                answer
+            }
             _ => {
                 let waited_for = self.addresses.first().map(Address::to_string);
                 http::told_when_slow(&waited_for.unwrap_or_default(), self.ask(job)).await?
@@ -238,7 +243,8 @@ fn other(asked: &Request, answer: &Answer) -> Option<&'static str> {
     let Identity { project, organization, user } = &asked.identity;
     let same =
         |what, asked: Option<&Id>, answered: Option<&Id>| (asked != answered).then_some(what);
-    same("job", Some(&asked.job.id), Some(&answer.job.id))
+    (asked.job != answer.job)
+        .then_some("job")
         .or(same("project", Some(project), Some(&answer.identity.project)))
         .or(same("organization", organization.as_ref(), answer.identity.organization.as_ref()))
         .or(same("user", user.as_ref(), answer.identity.user.as_ref()))

@@ -14,6 +14,7 @@ fn refused(answer: Answer, code: i32, kind: &str, words: &[&str]) {
 fn an_answer_for_somebody_else_is_denied() {
     for (members, what) in [
         (json!({"job": {"id": "job-2", "attempt": 1}}), "another job"),
+        (json!({"job": {"id": "job-1", "attempt": 2}}), "another job"),
         (json!({"project": "garden"}), "another project"),
         (json!({"organization": "club"}), "another organization"),
         (json!({"organization": null}), "another organization"),

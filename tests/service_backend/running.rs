@@ -5,7 +5,12 @@ use crate::support::http::NOBODY;
 
 /// Five secrets of four levels, and one that is beaten.
 fn five() -> Answer {
+    five_for(1)
+}
+
+fn five_for(attempt: u32) -> Answer {
     answer(json!({
+        "job": {"id": "job-1", "attempt": attempt},
         "secrets": [
             secret(json!({"key": "USER_KEY", "level": "project_user", "assigned_to": "ada",
                           "value": "value-of-ada"})),
@@ -23,7 +28,7 @@ fn five() -> Answer {
 
 #[test]
 fn a_job_gets_its_secrets_from_the_service() {
-    let ground = Ground::new([five()]);
+    let ground = Ground::new([five_for(3)]);
     let require = json!({"require": ["pgservice:ninja", "envvar:USER_KEY"], "attempt": 3});
     let ended = ground.run(require).success();
     let got = ground.got();
