@@ -89,6 +89,9 @@ pub enum Error {
     /// A value that is not what its kind demands; it was stored by another program, or damaged.
     #[error("the stored secret {0} is not valid: {1}")]
     StoredService(Name, #[source] Rejected),
+    /// A stored service that names itself otherwise than its secret.
+    #[error("the stored secret {0} holds a service of another name; remove it and add it again")]
+    StoredName(Name),
     /// A required secret that nobody defined.
     #[error("{}; {}", absent(.0), .1.looked_at())]
     Missing(Vec<Name>, Box<Identity>),
@@ -243,7 +246,7 @@ impl Error {
             Self::Backend(BackendError::Service(error)) => service(error),
             Self::Client(error) => client(error),
             Self::Conflict(_) => ("secrets_ambiguous", UNAVAILABLE),
-            Self::StoredService(..) => ("secret_damaged", UNAVAILABLE),
+            Self::StoredService(..) | Self::StoredName(_) => ("secret_damaged", UNAVAILABLE),
             Self::Missing(..) => ("secret_missing", MISSING),
             Self::Variable(_) => ("variable_refused", INVALID),
             Self::Service(_) | Self::ServiceFile(..) => ("service_refused", INVALID),

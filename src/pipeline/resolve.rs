@@ -95,11 +95,7 @@ pub async fn plan(job: &Job, backend: &mut impl Backend) -> Result<Resolution, E
 fn service(name: &Name, value: &Value) -> Result<Service, Error> {
     let service = Service::parse(value.expose())
         .map_err(|rejected| Error::StoredService(name.clone(), rejected))?;
-    if service.name() == name.key {
-        Ok(service)
-    } else {
-        Err(Error::Input(format!("the stored secret {name} holds a service of another name")))
-    }
+    if service.name() == name.key { Ok(service) } else { Err(Error::StoredName(name.clone())) }
 }
 
 /// What must not be seen in what comes out of the job, nor in what the runner says.

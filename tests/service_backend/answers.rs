@@ -66,6 +66,10 @@ fn a_value_that_its_kind_does_not_allow_stops_the_job() {
         (json!({"key": "lower"}), "envvar:lower"),
         (json!({"value": "x".repeat(200_000)}), "too long"),
         (json!({"kind": "pgservice", "key": "ninja"}), "pgservice:ninja"),
+        (
+            json!({"kind": "pgservice", "key": "ninja", "value": "[other]\nhost=h\n"}),
+            "holds a service of another name",
+        ),
     ] {
         let members = json!({"secrets": [secret(members)]});
         refused(answer(members), 69, "secret_damaged", &[word]);
