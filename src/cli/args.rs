@@ -99,6 +99,11 @@ pub struct IdentityArgs {
     /// The id of the user that the job runs for; none for a system job
     #[arg(help_heading = "Identity", short = 'U', long, value_name = "ID")]
     pub user: Option<Id>,
+}
+
+/// The job's id, where a secrets service may be asked.
+#[derive(Clone, Debug, Args)]
+pub struct JobIdArgs {
     /// The job's id, for a secrets service: the one that the job token names
     #[arg(help_heading = "Identity", long, value_name = "ID")]
     pub job_id: Option<Id>,
@@ -116,10 +121,12 @@ impl IdentityArgs {
 
     /// Whether nothing was given.
     pub fn is_empty(&self) -> bool {
-        let Self { project, organization, user, job_id } = self;
-        project.is_none() && organization.is_none() && user.is_none() && job_id.is_none()
+        let Self { project, organization, user } = self;
+        project.is_none() && organization.is_none() && user.is_none()
     }
+}
 
+impl JobIdArgs {
     /// The job's id, which a service knows the job by; only with it does it answer.
     pub fn id_for(&self, settings: &Settings) -> Result<Option<Id>, Error> {
         if self.job_id.is_none() && settings.backend.service().is_some() {
@@ -253,6 +260,8 @@ pub struct JobArgs {
     #[command(flatten)]
     identity: IdentityArgs,
     #[command(flatten)]
+    job_id: JobIdArgs,
+    #[command(flatten)]
     service: ServiceArgs,
 }
 
@@ -268,7 +277,7 @@ impl JobArgs {
         match (self.job, self.identity.identity()) {
             (Some(job), _) => Ok(Some(run::source(job))),
             (None, Some(identity)) => {
-                let id = if asked { self.identity.id_for(settings)? } else { None };
+                let id = if asked { self.job_id.id_for(settings)? } else { None };
                 // Only the identity matters: it never runs.
                 let would_be = Invocation {
                     id,
@@ -280,7 +289,7 @@ impl JobArgs {
                 };
                 Ok(Some(Source::Invocation(Box::new(would_be))))
             }
-            (None, None) if self.identity.is_empty() => Ok(None),
+            (None, None) if self.identity.is_empty() && self.job_id.job_id.is_none() => Ok(None),
             (None, None) => {
                 Err(Error::Usage("say which project with -P; -O and -U only add to it".into()))
             }

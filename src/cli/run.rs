@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::args::{ContainmentArgs, ExitCodesArg, Global, IdentityArgs, ServiceArgs};
+use super::args::{ContainmentArgs, ExitCodesArg, Global, IdentityArgs, JobIdArgs, ServiceArgs};
 use super::{block_on, output};
 use crate::backend::AnyBackend;
 use crate::containment::{self, Request, Side};
@@ -55,6 +55,8 @@ Examples:
 pub struct ExecArgs {
     #[command(flatten)]
     identity: IdentityArgs,
+    #[command(flatten)]
+    job_id: JobIdArgs,
     /// End the job after this many seconds
     #[arg(long, value_name = "SECONDS", value_parser = some_seconds)]
     timeout: Option<Duration>,
@@ -156,7 +158,7 @@ pub fn exec(
         Error::Usage("say which project's secrets the command gets: -P PROJECT".into())
     })?;
     let invocation = Invocation {
-        id: args.identity.id_for(settings)?,
+        id: args.job_id.id_for(settings)?,
         identity,
         command: args.command,
         timeout: args.timeout,

@@ -84,6 +84,8 @@ fn a_descriptor_says_whose_token_it_is() {
         let shown = sandbox.run_with(["token", "inspect", "--format", "json"], token).success();
         serde_json::from_str::<Json>(&shown.stdout).unwrap()["claims"].clone()
     };
+    // As other commands call it.
+    assert_eq!(claims(issue(&sandbox, &["--job-id", "j", "-P", "p"]))["job"], "j");
     // Its task is known where it runs, not here.
     let said = claims(issue(&sandbox, &["--from-job", "job.json"]));
     assert_eq!((&said["job"], &said["attempt"]), (&json!("j-9"), &json!(4)));
@@ -108,6 +110,8 @@ fn who_the_token_is_for_must_be_said() {
     issue(&sandbox, &["--job", "j"]).error(64, "usage", "-P PROJECT");
     issue(&sandbox, &["-P", "p"]).error(64, "usage", "--job");
     issue(&sandbox, &["--job", "j", "-P", "p", "--from-job", "x"]).fails(64);
+    issue(&sandbox, &["--job-id", "j", "--from-job", "x"]).fails(64);
+    issue(&sandbox, &["--job-id", "j", "--job", "k", "-P", "p"]).fails(64);
     issue(&sandbox, &["--job", "j", "-P", "p", "--lifetime", "86401"]).fails(64);
     issue(&sandbox, &["--job", "j", "-P", "p", "--lifetime", "0"]).fails(64);
     issue(&sandbox, &["--job", "j", "-P", "../p"]).fails(64);

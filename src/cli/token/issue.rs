@@ -44,7 +44,7 @@ pub struct IssueArgs {
     )]
     from_job: Option<PathBuf>,
     /// The job's id
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", visible_alias = "job-id")]
     job: Option<Id>,
     /// Which attempt of the job, from 1; without it the token is for any
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
