@@ -390,11 +390,11 @@ fn client(error: &ClientError) -> (&'static str, u8) {
 pub fn store(error: &StoreError) -> (&'static str, u8) {
     match error {
         StoreError::Missing(_) => ("store_missing", SETTINGS),
+        StoreError::Replaced(_) => ("store_replaced", UNAVAILABLE),
+        StoreError::LogLeft(..) => ("store_log_left", SETTINGS),
         StoreError::Locked(_) => ("store_locked", UNAVAILABLE),
         StoreError::ReadOnly(_) => ("store_read_only", SETTINGS),
         StoreError::Full(_) => ("store_full", UNAVAILABLE),
-        StoreError::Replaced(_) => ("store_replaced", UNAVAILABLE),
-        StoreError::LogLeft(..) => ("store_log_left", SETTINGS),
         StoreError::Damaged(_) => ("store_damaged", UNAVAILABLE),
         StoreError::NotAStore(_) => ("store_foreign", SETTINGS),
         StoreError::Newer(..) | StoreError::UnknownKind(_) => ("store_newer", SETTINGS),
@@ -419,7 +419,7 @@ pub fn store(error: &StoreError) -> (&'static str, u8) {
 
 fn key(error: &KeyError) -> (&'static str, u8) {
     match error {
-        KeyError::Missing(_) => ("key_missing", SETTINGS),
+        KeyError::Missing(_) | KeyError::NoPublic(_) => ("key_missing", SETTINGS),
         KeyError::Readable(..) | KeyError::Owner(..) => ("permissions_too_wide", SETTINGS),
         KeyError::Content(..) => ("key_invalid", SETTINGS),
         KeyError::Exists(_) => ("key_exists", INVALID),

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::StatusCode;
+use axum::routing::post;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 
@@ -20,6 +22,7 @@ use super::listen::{ListenError, Listener, Options, Proxies, Proxy, serve};
 use super::login::{Clock, Fault, Login};
 use super::metrics::{self, Metrics, Readiness};
 use super::page::{self, Page};
+use super::problem::Problem;
 use super::recipient::Recipient;
 use super::resolve::{self, KeyFile, Resolver};
 use super::tls::{Clients, Files, Tls, TlsError};
@@ -31,6 +34,7 @@ use crate::settings::service::{self, Listen, ServiceMembership};
 use crate::settings::{InvalidSettings, Settings};
 use crate::store::pool::Pool;
 use crate::store::secrets;
+use crate::wire;
 
 impl From<ListenError> for Error {
     fn from(error: ListenError) -> Self {
@@ -144,10 +148,17 @@ impl Service {
             });
             router = router.merge(resolve::router(Arc::clone(resolver)));
         }
+        if !asked.role.resolves() {
+            // Whoever sent a runner here is told so, rather than to look for another address.
+            router = router.route(wire::RESOLVE, post(resolves_nothing));
+        }
         let administration = match asked.role.is_admin() {
             true => Some(administration(settings, pool.clone())?),
             false => None,
         };
+        if let Some(administration) = &administration {
+            administration.check_key().await?;
+        }
         let login = administration.clone().map(|it| login(settings, pool.clone(), it));
         let login = login.transpose()?;
         if let (Some(administration), Some(login)) = (administration, &login) {
@@ -156,9 +167,6 @@ impl Service {
                 None => asked.tls.is_some(),
             };
             let page = Page { administration, tls };
-        if let Some(administration) = &administration {
-            administration.check_key().await?;
-        }
             router = router
                 .merge(api::router(page.administration.clone()))
                 .merge(page::router(page, login.clone()));
@@ -245,6 +253,12 @@ impl Service {
     }
 }
 
+async fn resolves_nothing() -> Problem {
+    let detail =
+        "this service has the role `admin` and answers no jobs; ask one of the role `resolve`";
+    Problem::new(StatusCode::NOT_FOUND, "not_found", detail)
+}
+
 fn resolver(settings: &Settings, pool: Pool, metrics: Metrics) -> Result<Resolver, Error> {
     let asked = &settings.service.job_tokens;
     let policy = Policy {
@@ -258,8 +272,8 @@ fn resolver(settings: &Settings, pool: Pool, metrics: Metrics) -> Result<Resolve
     let sources: Vec<Source> = files.chain(address).collect();
     if sources.is_empty() {
         tracing::warn!(
-            "no job is answered: there is no key for job tokens in `service.job_tokens.keys_files` \
-             or `jwks_url`"
+            "no job is answered: there is no key for job tokens; name its file with --job-token-keys, \
+             or set `service.job_tokens.keys_files` or `jwks_url`"
         );
     }
     let verifier = Verifier::new(policy, sources)?;

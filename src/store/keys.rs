@@ -26,6 +26,12 @@ pub enum KeyError {
          a store is lost", .0.display()
     )]
     Missing(PathBuf),
+    /// There is no public one.
+    #[error(
+        "there is no public key file {}; `qgis-secrets key public` prints the key where the private \
+         one is", .0.display()
+    )]
+    NoPublic(PathBuf),
     /// Another process is about to change it.
     #[error("another process is rotating the key {}; let it finish", .0.display())]
     Busy(PathBuf),
@@ -149,7 +155,10 @@ impl Keyring {
 
 /// Reads a public key: a file that holds `qgis-secrets-public-x25519-…`, comments apart.
 pub fn read_public(path: &Path) -> Result<PublicKey, KeyError> {
-    let text = fs::read_to_string(path).map_err(|error| at(path, error))?;
+    let text = fs::read_to_string(path).map_err(|error| match at(path, error) {
+        KeyError::Missing(path) => KeyError::NoPublic(path),
+        error => error,
+    })?;
     let (index, line) = text
         .lines()
         .enumerate()

@@ -43,7 +43,9 @@ fn adding_needs_no_private_key_and_keeps_no_value() {
     keep(service.add(&operator, "not a name", CANARY).unwrap()).with(422);
     keep(service.send("GET", "/v1/projects/survey/secrets", &operator, None)).with(200);
     keep(service.send("GET", "/metrics", "", None));
-    service.resolve(&ground.token(json!({})), json!({})).problem(404, "not_found");
+    let nothing = service.resolve(&ground.token(json!({})), json!({}));
+    nothing.problem(404, "not_found");
+    assert!(nothing.body.contains("answers no jobs"), "{nothing:?}");
 
     if !needs_root() {
         let planted = Planted::new("the canary", CANARY.as_bytes());
@@ -140,4 +142,6 @@ fn a_side_without_its_key_is_refused() {
     ground.sandbox.run(admin).error(64, "usage", "--public-key");
     let resolve = ["serve", "--listen", "127.0.0.1:0", "--role", "resolve"];
     ground.sandbox.run(resolve).error(78, "key_missing", "store.key");
+    let nowhere = admin.into_iter().chain(["--public-key", "none.pub"]);
+    ground.sandbox.run(nowhere).error(78, "key_missing", "`qgis-secrets key public` prints");
 }

@@ -155,7 +155,7 @@ fn denied(status: u16) -> &'static str {
 fn refused(status: u16) -> &'static str {
     match status {
         300..=399 => "redirects are not followed: give the final address",
-        404 | 405 => "check the address: no secrets service answers there",
+        404 | 405 => "check the address: no secrets service answers jobs there",
         421 => "the request came to the wrong server: check the address and the proxies before it",
         _ => "check that the service and the runner are of the same version",
     }
