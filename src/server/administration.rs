@@ -62,6 +62,12 @@ impl Administration {
         Err(StoreError::OtherKey { place: self.pool.place().clone(), have, want })
     }
 
+    /// The same, where the operator decided otherwise.
+    #[cfg(test)]
+    fn with_policy(&self, policy: Policy) -> Self {
+        Self { policy, ..self.clone() }
+    }
+
     /// What the operator decided.
     pub fn policy(&self) -> &Policy {
         &self.policy

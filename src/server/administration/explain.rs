@@ -6,7 +6,7 @@ use crate::access::{Action, Actor, Scope};
 use crate::job::Identity;
 use crate::membership;
 use crate::precedence::{self, Candidate};
-use crate::secret::{Name, Owner};
+use crate::secret::{Level, Name, Owner};
 use crate::store::ledger::Entry;
 use crate::store::{Record, registry, secrets};
 
@@ -45,21 +45,26 @@ fn explain(work: &mut Work<'_>, question: &Question) -> Result<Explanation, Stop
             Ok(owners) => (owners, None),
             Err(refused) => (Vec::new(), Some(refused)),
         };
+    let there = secrets::candidates(work.database, &identity.owners())?;
     let (effective, dormant): (Vec<Candidate>, Vec<Candidate>) =
-        secrets::candidates(work.database, &identity.owners())?
-            .into_iter()
-            .map(candidate)
-            .partition(|candidate| owners.contains(&candidate.owner));
+        there.into_iter().map(candidate).partition(|candidate| owners.contains(&candidate.owner));
+    // Where members' defaults are switched off, that level is named only if something from before
+    // stands there still: jobs get it.
+    let counts = |owner: &Owner| {
+        owner.level() != Level::OrganizationUser
+            || work.policy.organization_user
+            || effective.iter().any(|candidate| candidate.owner == *owner)
+    };
+    let looked_at: Vec<Owner> = owners.into_iter().rev().filter(counts).collect();
     let resolution =
         precedence::resolve(&identity, effective).map_err(|why| Refusal::Store(why.into()))?;
     let missing = resolution.missing(require).into_iter();
     let missing = missing
         .map(|name| Missing {
-            why: why_missing(&name, &identity, &owners, &dormant, refused.as_ref()),
+            why: why_missing(&name, &identity, &looked_at, &dormant, refused.as_ref()),
             name,
         })
         .collect();
-    let looked_at = owners.into_iter().rev().collect();
     Ok(Explanation { looked_at, winners: resolution.winners().to_vec(), dormant, missing, refused })
 }
 
@@ -73,7 +78,7 @@ pub(super) fn candidate(record: Record) -> Candidate {
 fn why_missing(
     name: &Name,
     identity: &Identity,
-    owners: &[Owner],
+    looked_at: &[Owner],
     dormant: &[Candidate],
     refused: Option<&membership::Denied>,
 ) -> String {
@@ -86,7 +91,7 @@ fn why_missing(
             there.owner
         );
     }
-    let places: Vec<String> = owners.iter().rev().map(ToString::to_string).collect();
+    let places: Vec<String> = looked_at.iter().map(ToString::to_string).collect();
     let mut text = format!("Nobody added it for {}", places.join("; "));
     if identity.organization.is_none() {
         text.push_str("; the project belongs to no organization");
@@ -96,4 +101,39 @@ fn why_missing(
     }
     text.push('.');
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Policy;
+    use super::super::ground::{Ground, id, organization};
+    use super::*;
+
+    #[tokio::test]
+    async fn the_level_of_defaults_is_named_where_it_counts() {
+        let mut ground = Ground::new().await;
+        let levels = async |ground: &Ground| {
+            let question = Question {
+                project: id("p"),
+                organization: None,
+                user: Some(id("ann")),
+                require: vec![Name::envvar("NONE")],
+            };
+            let explanation = ground.service.explain(&ground.root, &question).await.unwrap();
+            let levels = explanation.looked_at.iter().map(|owner| owner.level().as_str());
+            (
+                levels.collect::<Vec<_>>(),
+                explanation.missing[0].why.contains("organization o, user"),
+            )
+        };
+        let all = ["project_user", "project", "organization_user", "organization"];
+        assert_eq!(levels(&ground).await, (all.to_vec(), true));
+        let policy = Policy { organization_user: false, ..*ground.service.policy() };
+        let left = ground.put(organization("o").owner(Some(id("ann"))), "LEFT").await;
+        ground.service = ground.service.with_policy(policy);
+        // What was added before is given to jobs still.
+        assert_eq!(levels(&ground).await, (all.to_vec(), true));
+        ground.service.remove(&ground.root, &left.id).await.unwrap();
+        assert_eq!(levels(&ground).await, (vec!["project_user", "project", "organization"], false));
+    }
 }

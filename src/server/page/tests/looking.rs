@@ -238,6 +238,8 @@ async fn effective_secrets_say_who_wins_and_why() {
     system.has("What a system job gets").has_not("Assigned to");
     let there = ground.get(&format!("{PROJECT}/effective?kind=pgservice&name=ninja")).await;
     there.has("Not missing: <code>ninja</code>").has_not("Missing: <code>");
+    // Members' defaults are switched off.
+    of_bob.has_not("default for").has("<li><span class=\"mark\">Organization</span></li>");
 }
 
 #[tokio::test]
