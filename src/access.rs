@@ -177,9 +177,12 @@ pub struct Actor {
 }
 
 impl Actor {
-    /// Who it is, for lists and the audit: `name (subject)`.
+    /// Who it is, for lists and the audit: `name (subject)`; for whoever came by a link, of which
+    /// nobody knows more, the name alone.
     pub fn label(&self) -> String {
-        if self.name.is_empty() || self.name == self.subject {
+        if self.via == Via::Link && !self.name.is_empty() {
+            self.name.clone()
+        } else if self.name.is_empty() || self.name == self.subject {
             self.subject.clone()
         } else {
             format!("{} ({})", self.name, self.subject)

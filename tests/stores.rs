@@ -8,6 +8,7 @@ pub(crate) mod cluster;
 pub(crate) mod fixture;
 mod killed;
 mod ledger;
+mod lists;
 mod migrating;
 mod program;
 mod registry;

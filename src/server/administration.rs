@@ -10,10 +10,12 @@ mod answers;
 mod delegation;
 mod effective;
 mod explain;
+mod overview;
 mod refusal;
 mod registration;
 mod rehearsal;
 mod secrets;
+mod sessions;
 mod work;
 
 use std::sync::Arc;
@@ -60,12 +62,6 @@ impl Administration {
             return Ok(());
         }
         Err(StoreError::OtherKey { place: self.pool.place().clone(), have, want })
-    }
-
-    /// The same, where the operator decided otherwise.
-    #[cfg(test)]
-    fn with_policy(&self, policy: Policy) -> Self {
-        Self { policy, ..self.clone() }
     }
 
     /// What the operator decided.

@@ -36,7 +36,7 @@ use site::Site;
 pub use clock::Clock;
 pub use fault::{Fault, Said};
 pub use guard::{CSRF_FIELD, CSRF_HEADER, guard};
-pub use link::LINK_LIFETIME;
+pub use link::{LINK_LIFETIME, LINK_SUBJECT};
 pub use person::{NotLoggedIn, Person};
 pub use routes::router;
 pub use ticket::NoRandomness;

@@ -26,9 +26,12 @@ mod members;
 mod problems;
 mod remove;
 mod secret_form;
+mod sessions;
 mod typed;
 mod visitor;
 mod words;
+
+use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
@@ -45,6 +48,8 @@ pub struct Page {
     pub administration: Administration,
     /// Whether browsers come by TLS: its cookies are then marked so.
     pub tls: bool,
+    /// How long a session may be without a request.
+    pub idle: Duration,
 }
 
 impl Page {
@@ -75,6 +80,8 @@ fn pages(page: Page) -> Router {
         .route("/access/grants/{item}/revoke", get(access::ask_grant).post(access::revoke_grant))
         .route("/access/tokens", post(access::issue_operator))
         .route("/access/tokens/{item}/revoke", get(access::ask_token).post(access::revoke_token))
+        .route("/sessions", get(sessions::show))
+        .route("/sessions/end", post(sessions::end))
         .route("/projects/{id}/effective", get(effective::show));
     let router = scoped(router, "secrets", || get(list::show));
     let router = scoped(router, "secrets/new", || get(add::show).post(add::submit));

@@ -166,7 +166,7 @@ impl Service {
                 Some(origin) => origin.is_https(),
                 None => asked.tls.is_some(),
             };
-            let page = Page { administration, tls };
+            let page = Page { administration, tls, idle: asked.sessions.idle };
             router = router
                 .merge(api::router(page.administration.clone()))
                 .merge(page::router(page, login.clone()));

@@ -6,11 +6,12 @@ use std::str::FromStr;
 use base64ct::{Base64UrlUnpadded, Encoding};
 
 use super::database::{Database, parameters};
+use super::overview::pattern;
 use super::page::{Page, PageRequest};
 use super::rows::{COLUMNS, query};
 use super::schema::{Record, StoreError};
 use crate::access::Scope;
-use crate::secret::{Id, Level};
+use crate::secret::{Id, Kind, Level};
 
 /// A place in the list of a scope: behind a secret, be it there still or not.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,11 +63,30 @@ impl FromStr for Behind {
     }
 }
 
+/// Which secrets of a scope are looked for; what is empty leaves none out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Of this kind.
+    pub kind: Option<Kind>,
+    /// For this user: their id.
+    pub user: String,
+    /// With this in the key, in either case of ASCII letters.
+    pub words: String,
+}
+
+impl Filter {
+    /// Whether it leaves something out.
+    pub fn is_on(&self) -> bool {
+        *self != Self::default()
+    }
+}
+
 /// The secrets of a scope from a place on (`None`: from the first), ordered by level, user, kind
 /// and key. Of `request` only the limit counts.
 pub fn secrets(
     database: &mut dyn Database,
     scope: &Scope,
+    filter: &Filter,
     behind: Option<&Behind>,
     request: &PageRequest,
 ) -> Result<Page<Record>, StoreError> {
@@ -77,11 +97,25 @@ pub fn secrets(
     let sql = format!(
         "SELECT {COLUMNS} FROM secret WHERE level IN ({levels}) AND owner = $1
              AND (level, \"user\", kind, key) > ($2, $3, $4, $5)
-         ORDER BY level, \"user\", kind, key LIMIT $6"
+             AND ($6 = '' OR kind = $6) AND ($7 = '' OR \"user\" = $7)
+             AND lower(key) LIKE $8 ESCAPE '\\'
+         ORDER BY level, \"user\", kind, key LIMIT $9"
     );
     let first = Behind::default();
     let Behind { level, user, kind, key } = behind.unwrap_or(&first);
-    let values = parameters![scope.id().as_str(), level, user, kind, key, request.rows()];
+    let wanted = filter.kind.map_or("", Kind::as_str);
+    let words = pattern(&filter.words);
+    let values = parameters![
+        scope.id().as_str(),
+        level,
+        user,
+        kind,
+        key,
+        wanted,
+        &filter.user,
+        &words,
+        request.rows(),
+    ];
     let records = query(database, &sql, values)?;
     Ok(Page::cut(records, request, |record| Behind::from(record).to_string()))
 }

@@ -12,6 +12,7 @@ pub mod keys;
 pub mod ledger;
 pub mod listing;
 pub mod migrate;
+pub mod overview;
 pub mod page;
 #[cfg(feature = "service")]
 pub mod pool;

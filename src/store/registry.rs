@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use super::database::{Database, Row, one, parameters};
 use super::page::{Page, PageRequest};
-use super::rows::id;
+use super::rows::{id, optional_id};
 use super::schema::StoreError;
 use super::secrets::now;
 use crate::access::{Grant, Place, Scope};
@@ -281,19 +281,6 @@ pub fn admin_grants(database: &mut dyn Database, user: &str) -> Result<Vec<Grant
     rows.iter().map(grant).collect()
 }
 
-/// The projects of an organization, by id, at most `limit`.
-pub fn projects_of(
-    database: &mut dyn Database,
-    organization: &Id,
-    limit: u32,
-) -> Result<Vec<Id>, StoreError> {
-    let rows = database.query(
-        "SELECT id FROM project WHERE organization = $1 AND organization <> '' ORDER BY id LIMIT $2",
-        parameters![organization.as_str(), i64::from(limit)],
-    )?;
-    rows.iter().map(|row| id(row, 0)).collect()
-}
-
 /// The registered organizations, by id.
 pub fn organizations(
     database: &mut dyn Database,
@@ -334,33 +321,6 @@ pub fn projects(
     Ok(Page::cut(registered, request, |item: &Registered<_>| item.id.to_string()))
 }
 
-/// The ids of registered organizations.
-pub fn organization_ids(
-    database: &mut dyn Database,
-    request: &PageRequest,
-) -> Result<Page<Id>, StoreError> {
-    let rows = database.query(
-        "SELECT id FROM organization WHERE id > $1 ORDER BY id LIMIT $2",
-        parameters![request.behind(), request.rows()],
-    )?;
-    let ids = rows.iter().map(|row| id(row, 0)).collect::<Result<_, _>>()?;
-    Ok(Page::cut(ids, request, Id::to_string))
-}
-
-/// The ids of registered projects, each with its organization.
-pub fn project_ids(
-    database: &mut dyn Database,
-    request: &PageRequest,
-) -> Result<Page<(Id, Option<Id>)>, StoreError> {
-    let rows = database.query(
-        "SELECT id, organization FROM project WHERE id > $1 ORDER BY id LIMIT $2",
-        parameters![request.behind(), request.rows()],
-    )?;
-    let found = rows.iter().map(|row| Ok((id(row, 0)?, optional_id(row, 1)?)));
-    let found = found.collect::<Result<_, StoreError>>()?;
-    Ok(Page::cut(found, request, |(id, _)| id.to_string()))
-}
-
 /// Members and admins, each by id.
 type People = BTreeMap<Id, (Vec<Id>, Vec<Id>)>;
 
@@ -383,11 +343,10 @@ fn people(database: &mut dyn Database, scope: &str, rows: &[Row]) -> Result<Peop
     Ok(people)
 }
 
-/// Scopes that have secrets: all, or those that are not registered. Organizations first, by id.
-pub fn scopes_with_secrets(
+/// Scopes that have secrets and are not registered. Organizations first, by id.
+pub fn unregistered(
     database: &mut dyn Database,
     request: &PageRequest,
-    unregistered_only: bool,
 ) -> Result<Page<Scope>, StoreError> {
     // An id holds no colon.
     let (word, behind) = request.behind().split_once(':').unwrap_or(("organization", ""));
@@ -398,16 +357,12 @@ pub fn scopes_with_secrets(
         if own < word {
             continue;
         }
-        let condition = if unregistered_only {
-            format!("AND NOT EXISTS (SELECT 1 FROM {own} WHERE id = inventory.owner)")
-        } else {
-            String::new()
-        };
         // Each level by itself is read in its order, and no further than the limit.
         let at = |level: &str| {
             format!(
                 "SELECT owner FROM (SELECT DISTINCT owner FROM inventory
-                     WHERE level = '{level}' AND owner > $1 {condition}
+                     WHERE level = '{level}' AND owner > $1
+                         AND NOT EXISTS (SELECT 1 FROM {own} WHERE id = inventory.owner)
                      ORDER BY owner LIMIT $2) AS {level}"
             )
         };
@@ -419,8 +374,4 @@ pub fn scopes_with_secrets(
         }
     }
     Ok(Page::cut(scopes, request, |scope| format!("{}:{}", scope.word(), scope.id())))
-}
-
-fn optional_id(row: &Row, index: usize) -> Result<Option<Id>, StoreError> {
-    if row.text(index)?.is_empty() { Ok(None) } else { id(row, index).map(Some) }
 }

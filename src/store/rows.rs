@@ -55,3 +55,8 @@ pub(super) fn owner(row: &Row, first: usize) -> Result<Owner, StoreError> {
 pub(super) fn id(row: &Row, index: usize) -> Result<Id, StoreError> {
     row.text(index)?.parse().map_err(|_| row.damaged())
 }
+
+/// The id in a column that may be empty.
+pub(super) fn optional_id(row: &Row, index: usize) -> Result<Option<Id>, StoreError> {
+    if row.text(index)?.is_empty() { Ok(None) } else { id(row, index).map(Some) }
+}

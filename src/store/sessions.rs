@@ -11,6 +11,7 @@ use std::str::FromStr;
 use serde_json::{Value as Json, json};
 
 use super::database::{Database, Row, one, parameters};
+use super::page::{Page, PageRequest};
 use super::schema::StoreError;
 use crate::access::{Grant, Role};
 
@@ -89,6 +90,53 @@ pub fn find(database: &mut dyn Database, digest: &Digest) -> Result<Option<Sessi
     let sql = "SELECT subject, name, grants, via, created_at, seen_at, expires_at FROM session
                WHERE digest = $1";
     one(database.query(sql, parameters![digest.as_slice()])?).map(|row| read(&row)).transpose()
+}
+
+/// The live sessions, when one may be without a request for `idle` seconds: the newest first, each
+/// with the digest that it is found by.
+///
+/// What a list goes on with is a time and a digest, `1800000000.<64 hex digits>`; anything else
+/// begins it anew.
+pub fn live(
+    database: &mut dyn Database,
+    now: i64,
+    idle: i64,
+    request: &PageRequest,
+) -> Result<Page<(Digest, Session)>, StoreError> {
+    let after = request.after.as_deref().and_then(|after| {
+        let (created, digest) = after.split_once('.')?;
+        Some((created.parse::<i64>().ok()?, digest_of(digest)?))
+    });
+    let (created, digest) = after.unwrap_or((i64::MAX, [0xff; 32]));
+    let rows = database.query(
+        "SELECT subject, name, grants, via, created_at, seen_at, expires_at, digest FROM session
+         WHERE expires_at > $1 AND seen_at > $2 AND (created_at, digest) < ($3, $4)
+         ORDER BY created_at DESC, digest DESC LIMIT $5",
+        parameters![now, now.saturating_sub(idle), created, digest.as_slice(), request.rows(),],
+    )?;
+    let found = rows.iter().map(|row| {
+        let digest = row.bytes(7)?.try_into().map_err(|_| row.damaged())?;
+        Ok((digest, read(row)?))
+    });
+    let found = found.collect::<Result<_, StoreError>>()?;
+    Ok(Page::cut(found, request, |(digest, session): &(Digest, Session)| {
+        format!("{}.{}", session.created_at, hex(digest))
+    }))
+}
+
+/// A digest in 64 hex digits. It logs nobody in.
+pub fn hex(digest: &Digest) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The same back.
+pub fn digest_of(hex: &str) -> Option<Digest> {
+    let mut digest = Digest::default();
+    let sound = hex.len() == 2 * digest.len() && hex.bytes().all(|b| b.is_ascii_hexdigit());
+    for (at, byte) in digest.iter_mut().enumerate().filter(|_| sound) {
+        *byte = u8::from_str_radix(hex.get(2 * at..2 * at + 2)?, 16).ok()?;
+    }
+    sound.then_some(digest)
 }
 
 /// A session was used. Time doesn't run backwards, whichever replica's clock is behind.

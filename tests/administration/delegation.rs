@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 use qgis_secrets::access::{Access, Actor, Grant};
-use qgis_secrets::secret::{Id, Value};
+use qgis_secrets::secret::Value;
 use qgis_secrets::server::administration::{PageRequest, TokenRequest};
 
-use super::ground::{Ground, id, kind, organization, project};
+use super::ground::{Ground, id, kind, looked, organization, project};
 use super::{MakeStore, on_both};
 
 on_both!(
@@ -167,14 +167,15 @@ async fn everybody_sees_first_what_they_administer(store: MakeStore) {
     let ground = Ground::new(store).await;
     let Ground { service, root, .. } = &ground;
     let see = async |actor: &Actor| {
-        let landing = service.landing(actor).await.unwrap();
-        assert!(!landing.more);
-        let projects = landing.projects.iter().map(|of| match &of.organization {
-            Some(organization) => format!("{organization}/{}", of.id),
-            None => of.id.to_string(),
+        let landing = service.landing(actor, looked("", 50)).await.unwrap();
+        assert_eq!((&landing.organizations.next, &landing.projects.next), (&None, &None));
+        let projects = landing.projects.items.iter().map(|of| match &of.organization {
+            Some(organization) => format!("{organization}/{}", of.scope.id()),
+            None => of.scope.id().to_string(),
         });
         let projects: Vec<String> = projects.collect();
-        let organizations: Vec<&str> = landing.organizations.iter().map(Id::as_str).collect();
+        let organizations: Vec<&str> =
+            landing.organizations.items.iter().map(|of| of.scope.id().as_str()).collect();
         format!("{} {} {}", landing.operator, organizations.join(","), projects.join(","))
     };
     assert_eq!(see(root).await, "true o,x own,o/p,x/q");

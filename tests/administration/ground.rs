@@ -4,8 +4,8 @@ use qgis_secrets::access::{Access, Actor, Grant, Scope, Via};
 use qgis_secrets::membership::{Membership, NonMember};
 use qgis_secrets::secret::{Id, Name, Owner, Value};
 use qgis_secrets::server::administration::{
-    Addition, Administration, AuditFilter, AuditRow, Listed, Organization, PageRequest, Policy,
-    Project, Refusal,
+    Addition, Administration, AuditFilter, AuditRow, Listed, Looked, Organization, PageRequest,
+    Policy, Project, Refusal,
 };
 use qgis_secrets::store::database::Database;
 use qgis_secrets::store::{Pool, Record};
@@ -32,6 +32,12 @@ pub(super) fn project(name: &str) -> Scope {
     Scope::Project(id(name))
 }
 
+/// The first parts of what somebody administers, of this length.
+pub(super) fn looked(words: &str, limit: u32) -> Looked {
+    let page = PageRequest { after: None, limit };
+    Looked { words: words.to_owned(), organizations: page.clone(), projects: page }
+}
+
 /// A store with its administration.
 ///
 /// Registered are the organization `o` (members ann and boss, its admin), `x` (admin xavier), and
@@ -39,7 +45,7 @@ pub(super) fn project(name: &str) -> Scope {
 /// nobody (admin pat).
 pub(super) struct Ground {
     store: Fixture,
-    pool: Pool,
+    pub(super) pool: Pool,
     pub(super) service: Administration,
     pub(super) root: Actor,
 }

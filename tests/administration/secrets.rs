@@ -2,12 +2,12 @@
 
 use qgis_secrets::access::{Actor, Scope};
 use qgis_secrets::membership::{Membership, NonMember};
-use qgis_secrets::secret::{Name, Owner, Value};
+use qgis_secrets::secret::{Id, Name, Owner, Value};
 use qgis_secrets::server::administration::{
     Addition, Explanation, IdempotencyKey, PageRequest, Policy, Purge, Question, Refusal,
 };
 
-use super::ground::{Ground, id, kind, organization, project, variable};
+use super::ground::{Ground, id, kind, looked, organization, project, variable};
 use super::{MakeStore, on_both};
 
 on_both!(
@@ -22,6 +22,7 @@ on_both!(
     a_transferred_project_keeps_its_own_and_loses_the_organizations,
     a_public_project_gives_strangers_nothing_assigned,
     explaining_shows_what_wins_and_why_something_is_missing,
+    the_level_of_defaults_is_named_where_it_counts,
     on_trust_an_organization_is_known_by_its_own_admins_only,
 );
 
@@ -424,8 +425,34 @@ async fn on_trust_an_organization_is_known_by_its_own_admins_only(store: MakeSto
     assert!(removed.sentence.contains("if that has one"), "{}", removed.sentence);
     assert!(ground.listed(&p).await.iter().all(|(_, dormant)| !dormant));
     assert_eq!(ground.service.members(&pat, &p).await.unwrap(), []);
-    let landing = ground.service.landing(&ground.root).await.unwrap();
-    assert_eq!((landing.organizations, landing.projects.len()), (vec![id("o")], 1));
+    let landing = ground.service.landing(&ground.root, looked("", 50)).await.unwrap();
+    let organizations: Vec<Id> =
+        landing.organizations.items.iter().map(|of| of.scope.id().clone()).collect();
+    assert_eq!((organizations, landing.projects.items.len()), (vec![id("o")], 1));
     let put = ground.service.put_project(&ground.root, &id("p"), &Default::default()).await;
     assert_eq!(kind(put), "registration_off");
+}
+
+async fn the_level_of_defaults_is_named_where_it_counts(store: MakeStore) {
+    let mut ground = Ground::new(store).await;
+    let levels = async |ground: &Ground| {
+        let question = Question {
+            project: id("p"),
+            organization: None,
+            user: Some(id("ann")),
+            require: vec![Name::envvar("NONE")],
+        };
+        let explanation = ground.service.explain(&ground.root, &question).await.unwrap();
+        let levels = explanation.looked_at.iter().map(|owner| owner.level().as_str());
+        (levels.collect::<Vec<_>>(), explanation.missing[0].why.contains("organization o, user"))
+    };
+    let all = ["project_user", "project", "organization_user", "organization"];
+    assert_eq!(levels(&ground).await, (all.to_vec(), true));
+    let policy = Policy { organization_user: false, ..*ground.service.policy() };
+    let left = ground.put(organization("o").owner(Some(id("ann"))), "LEFT").await;
+    ground.service = ground.with(policy);
+    // What was added before is given to jobs still.
+    assert_eq!(levels(&ground).await, (all.to_vec(), true));
+    ground.service.remove(&ground.root, &left.id).await.unwrap();
+    assert_eq!(levels(&ground).await, (vec!["project_user", "project", "organization"], false));
 }

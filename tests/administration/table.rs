@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 use qgis_secrets::access::{Access, Actor, Grant, Scope};
-use qgis_secrets::secret::{Owner, SecretId};
+use qgis_secrets::secret::{Kind, Owner, SecretId};
 use qgis_secrets::server::administration::{
-    AuditFilter, Organization, PageRequest, Project, Purge, Question, Refusal, TokenRequest,
+    AuditFilter, Filter, Organization, PageRequest, Project, Purge, Question, Refusal, TokenRequest,
 };
 use qgis_secrets::store::Record;
 
@@ -28,6 +28,18 @@ async fn everything(ground: &Ground, actor: &Actor) -> Vec<(&'static str, [&'sta
         "list",
         kind(service.list(actor, &p, page()).await),
         kind(service.list(actor, &o, page()).await),
+        "",
+    );
+    row(
+        "search",
+        kind(service.search(actor, &p, Filter::default(), page()).await),
+        kind(service.search(actor, &o, Filter::default(), page()).await),
+        "",
+    );
+    row(
+        "taken",
+        kind(service.taken(actor, &p.owner(None), Kind::Envvar).await),
+        kind(service.taken(actor, &o.owner(None), Kind::Envvar).await),
         "",
     );
     row(
@@ -86,6 +98,12 @@ async fn everything(ground: &Ground, actor: &Actor) -> Vec<(&'static str, [&'sta
     let given = async |grant| service.grant(root, "other", &grant).await.unwrap().id;
     let given = [given(p.admin()).await, given(o.admin()).await, given(Grant::Operator).await];
     row(
+        "see a grant",
+        kind(service.granted(actor, &given[0]).await),
+        kind(service.granted(actor, &given[1]).await),
+        kind(service.granted(actor, &given[2]).await),
+    );
+    row(
         "revoke",
         kind(service.revoke_grant(actor, &given[0]).await),
         kind(service.revoke_grant(actor, &given[1]).await),
@@ -108,6 +126,12 @@ async fn everything(ground: &Ground, actor: &Actor) -> Vec<(&'static str, [&'sta
     let issued = async |grant| service.issue_api_token(root, &request(grant)).await.unwrap().0.id;
     let issued = [issued(p.admin()).await, issued(o.admin()).await, issued(Grant::Operator).await];
     row(
+        "see a token",
+        kind(service.api_token(actor, &issued[0]).await),
+        kind(service.api_token(actor, &issued[1]).await),
+        kind(service.api_token(actor, &issued[2]).await),
+    );
+    row(
         "end a token",
         kind(service.revoke_api_token(actor, &issued[0]).await),
         kind(service.revoke_api_token(actor, &issued[1]).await),
@@ -120,6 +144,9 @@ async fn everything(ground: &Ground, actor: &Actor) -> Vec<(&'static str, [&'sta
         kind(service.audit(actor, &about(Some(o)), page()).await),
         kind(service.audit(actor, &about(None), page()).await),
     );
+    let idle = std::time::Duration::from_secs(60);
+    row("sessions", "", "", kind(service.sessions(actor, idle, page()).await));
+    row("end a session", "", "", kind(service.end_session(actor, "none", true).await));
     let none = Organization::default();
     row("organizations", "", "", kind(service.organizations(actor, page()).await));
     row("projects", "", "", kind(service.projects(actor, page()).await));
@@ -149,15 +176,18 @@ fn outcome(
     give: [&'static str; 3],
 ) -> [&'static str; 3] {
     match name {
-        "list" | "see" => [see[0], see[1], ""],
+        "list" | "search" | "see" | "taken" => [see[0], see[1], ""],
         "explain" => [see[0], "", ""],
         "members" | "add" | "would remove" | "remove" => [change[0], change[1], ""],
         "give" | "issue" => give,
         // A grant or token that one can't see is hidden, whatever it is for.
-        "revoke" | "end a token" if change[2] == "operator_only" => {
+        "see a grant" | "see a token" | "revoke" | "end a token"
+            if change[2] == "operator_only" =>
+        {
             [change[0], change[1], "not_found"]
         }
-        "purge" | "grants" | "tokens" | "audit" | "revoke" | "end a token" => change,
+        "purge" | "grants" | "tokens" | "audit" | "revoke" | "end a token" | "see a grant"
+        | "see a token" => change,
         _ => ["", "", change[2]],
     }
 }

@@ -242,15 +242,15 @@ class Story:
         person = self.person
         person.follow("Effective secrets")
         person.choose("The job runs for", "bob")
-        person.choose("Why is it missing?", "Environment variable")
-        person.fill("Name (optional)", "NOWHERE")
+        person.choose("Its kind", "Environment variable")
+        person.fill("Its name", "NOWHERE")
         person.press("Show")
         person.sees("What a job for bob gets", "Missing: NOWHERE")
         winner = person.row("ninja")
         assert "Assigned to bob" in winner and "Project" in winner, winner
         person.choose("The job runs for", "ada")
-        person.choose("Why is it missing?", "pg_service configuration")
-        person.fill("Name (optional)", "tiles")
+        person.choose("Its kind", "pg_service configuration")
+        person.fill("Its name", "tiles")
         person.press("Show")
         person.sees("Not missing: tiles")
         assert "nothing" in person.row("ninja"), person.row("ninja")
@@ -311,7 +311,7 @@ class Story:
         person = self.person
         person.follow("Secrets")
         inside = person.address
-        person.reveal("Logged in as one-time link")
+        person.reveal("Logged in as Operator")
         person.press("Log out")
         person.sees("You are logged out.")
         # What was seen before is not kept, neither behind the back button nor at its address.

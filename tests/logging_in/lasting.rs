@@ -1,10 +1,15 @@
 //! How long a login lasts, and what ends it.
 
+use base64ct::{Base64UrlUnpadded, Encoding};
+use qgis_secrets::access::Grant;
+use qgis_secrets::store::access;
+use qgis_secrets::store::page::PageRequest;
+use qgis_secrets::store::sessions::{self, Entered};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::browser::Browser;
-use super::ground::Service;
+use super::ground::{NOW, Service};
 
 const SESSION: &str = "__Host-qgis_secrets";
 
@@ -35,15 +40,14 @@ async fn a_login_makes_a_session_of_its_own_and_ends_the_one_before() {
 async fn the_store_holds_nothing_that_logs_in() {
     let service = Service::new().await;
     let browser = service.logged_in().await;
-    use base64ct::Encoding;
-    let ticket = base64ct::Base64UrlUnpadded::decode_vec(&browser.cookies[SESSION]).unwrap();
+    let ticket = Base64UrlUnpadded::decode_vec(&browser.cookies[SESSION]).unwrap();
     let stored = service.ground.pool.read(|database| {
         Ok(database.query("SELECT digest FROM session", &[])?[0].bytes(0)?.to_vec())
     });
     let stored = stored.await.unwrap();
     assert_eq!(stored, Sha256::digest(&ticket).to_vec());
     let mut thief = service.browser();
-    thief.cookies.insert(SESSION.into(), base64ct::Base64UrlUnpadded::encode_string(&stored));
+    thief.cookies.insert(SESSION.into(), Base64UrlUnpadded::encode_string(&stored));
     assert_eq!(thief.get("/whoami").await.status, 303);
 }
 
@@ -75,6 +79,47 @@ async fn a_session_ends_at_its_time_whoever_uses_it() {
     assert_eq!(browser.get("/whoami").await.status, 303);
     let page = browser.post("/change", &[("csrf", &mark)]).await;
     assert_eq!((page.status, page.kind().as_str()), (401, "not_logged_in"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_may_do_is_looked_up_at_each_request() {
+    let service = Service::new().await;
+    service.provider.with(|mind| mind.claims["groups"] = json!(["org-81-admins"]));
+    let mut browser = service.logged_in().await;
+    let mut grants = async || browser.get("/whoami").await.json()["grants"].clone();
+    let claimed = "admin of organization 81";
+    assert_eq!(grants().await, json!([claimed]));
+    // What is given while somebody is logged in counts at once, and ends at once; the session
+    // stays, with what the login brought along.
+    let given = service
+        .ground
+        .pool
+        .write(|database| Ok(access::give(database, "ada", &Grant::Operator, "root")?.0.id));
+    let given = given.await.unwrap();
+    assert_eq!(grants().await, json!(["operator", claimed]));
+    let taken = service.ground.pool.write(move |database| access::take(database, &given));
+    assert!(taken.await.unwrap());
+    assert_eq!(grants().await, json!([claimed]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_an_operator_ends_is_over_at_the_next_request() {
+    let service = Service::new().await;
+    let mut desk = service.logged_in().await;
+    let mut phone = service.logged_in().await;
+    let sessions = service.ground.pool.read(|database| {
+        let first = PageRequest::first();
+        Ok(sessions::live(database, NOW, 1800, &first)?.items)
+    });
+    let sessions = sessions.await.unwrap();
+    assert_eq!(sessions.len(), 2);
+    let ticket = Base64UrlUnpadded::decode_vec(&desk.cookies[SESSION]).unwrap();
+    let own: sessions::Digest = Sha256::digest(&ticket).into();
+    let (digest, found) = sessions.into_iter().find(|(digest, _)| *digest == own).unwrap();
+    assert_eq!((&*found.subject, found.entered), ("ada", Entered::Login));
+    service.ground.pool.write(move |database| sessions::end(database, &digest)).await.unwrap();
+    assert_eq!(desk.get("/whoami").await.status, 303);
+    assert_eq!(phone.get("/whoami").await.status, 200);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -74,7 +74,7 @@ fn is_asked(address: &str) -> bool {
 #[test]
 fn a_replica_that_dies_with_a_request_costs_no_job() {
     let database = Database::new();
-    let ground = ground(&database);
+    let ground = ground(&database, "");
     let (first, second) = (ground.serve(&[]), ground.serve(&[]));
     first.signal(Signal::SIGSTOP);
     std::thread::scope(|scope| {

@@ -2,8 +2,10 @@
 
 use qgis_secrets::access::Grant;
 use qgis_secrets::store::database::{Mode, transaction};
+use qgis_secrets::store::page::PageRequest;
 use qgis_secrets::store::sessions::{
-    Entered, Session, begin, end, end_all, find, offer_link, touch, use_answer, use_link,
+    Entered, Session, begin, digest_of, end, end_all, find, hex, live, offer_link, touch,
+    use_answer, use_link,
 };
 use qgis_secrets::store::{Pool, StoreError};
 
@@ -12,6 +14,7 @@ use super::on_both;
 
 on_both!(
     a_session_comes_back_as_it_was,
+    who_is_logged_in_is_listed_the_newest_first,
     a_touch_is_never_backwards,
     one_ends_or_all_of_one_person,
     a_link_works_once_and_in_time,
@@ -57,6 +60,39 @@ fn a_session_comes_back_as_it_was(fixture: &mut Fixture) {
     assert!(begun.is_err());
     let found = write(&mut *fixture.connect(), |database| find(database, &[1; 32]));
     assert_eq!(found.unwrap().subject, "ada");
+}
+
+fn who_is_logged_in_is_listed_the_newest_first(fixture: &mut Fixture) {
+    write(&mut *fixture.connect(), |database| {
+        for (digest, subject, created_at, expires_at) in [
+            (1, "ada", NOW - 30, NOW + 100),
+            (2, "bob", NOW - 20, NOW + 100),
+            (3, "cy", NOW - 20, NOW + 100),
+            (4, "over", NOW - 10, NOW),
+            (5, "idle", NOW - 300, NOW + 100),
+        ] {
+            let session =
+                Session { created_at, seen_at: created_at, ..session(subject, expires_at) };
+            begin(database, &[digest; 32], &session)?;
+        }
+        let mut subjects = Vec::new();
+        let mut after = None;
+        loop {
+            let part = live(database, NOW, 60, &PageRequest { after, limit: 1 })?;
+            for (digest, session) in part.items {
+                assert_eq!(digest_of(&hex(&digest)), Some(digest));
+                subjects.push(session.subject);
+            }
+            after = part.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(subjects, ["cy", "bob", "ada"]);
+        let all = PageRequest { after: Some("é.zz".to_owned()), limit: 9 };
+        assert_eq!(live(database, NOW, i64::MAX, &all)?.items.len(), 4);
+        Ok(())
+    });
 }
 
 fn a_touch_is_never_backwards(fixture: &mut Fixture) {

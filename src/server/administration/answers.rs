@@ -1,15 +1,18 @@
 //! What administration is asked and what it answers: facts, and never a value but in an
 //! [`Addition`], which goes in, and in a token that was just made.
 
-use crate::access::{Access, Grant};
+use crate::access::{Access, Grant, Role, Scope};
 use crate::membership;
 use crate::precedence::{Candidate, Winner};
 use crate::secret::{Id, Name, Owner, Value};
 use crate::store::Record;
 pub use crate::store::access::{ApiToken, Granted};
 pub use crate::store::ledger::{AuditFilter, AuditRow};
+pub use crate::store::listing::Filter;
+pub use crate::store::overview::{COUNTED, Figures};
 pub use crate::store::page::{Page, PageRequest};
 pub use crate::store::registry::{Organization, Project, Registered};
+pub use crate::store::sessions::{Entered, Session};
 
 /// A secret to add. Its value was checked for its kind; see [`crate::server::submission`].
 ///
@@ -47,26 +50,49 @@ pub struct Member {
     pub admin: bool,
 }
 
-/// What an actor may administer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Landing {
-    /// Organizations, by id.
-    pub organizations: Vec<Id>,
-    /// Projects, by id: registered ones, and those of grants.
-    pub projects: Vec<ProjectOf>,
-    /// Whether the actor is an operator, who administers all.
-    pub operator: bool,
-    /// Whether there are more than [`PageRequest::MAX`] of either, which are not listed.
-    pub more: bool,
+/// Which part of what an actor administers is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Looked {
+    /// What is searched: a part of an id, in either case.
+    pub words: String,
+    /// Which part of the organizations.
+    pub organizations: PageRequest,
+    /// Which part of the projects.
+    pub projects: PageRequest,
 }
 
-/// A project of an actor's.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ProjectOf {
-    /// Its id.
-    pub id: Id,
-    /// Its registered organization.
+/// What an actor may administer: registered organizations and projects, or where nothing is
+/// registered, those that have secrets (for an operator) or grants (for others).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Landing {
+    /// Organizations, by id.
+    pub organizations: Page<Seen>,
+    /// Projects, by id.
+    pub projects: Page<Seen>,
+    /// Whether the actor is an operator, who administers all.
+    pub operator: bool,
+}
+
+/// An organization or a project that an actor administers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Which.
+    pub scope: Scope,
+    /// A project's registered organization.
     pub organization: Option<Id>,
+    /// As what the actor administers it: the widest, if there are several.
+    pub role: Role,
+    /// How much there is in it.
+    pub figures: Figures,
+}
+
+/// Somebody who is logged in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedIn {
+    /// What the session is ended by. It logs nobody in.
+    pub id: String,
+    /// Who, how and since when.
+    pub session: Session,
 }
 
 /// A secret that was removed, or would be.

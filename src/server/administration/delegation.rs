@@ -1,16 +1,13 @@
-//! Who may do what: landing, grants, API tokens, and who somebody is.
-
-use std::collections::BTreeMap;
+//! Who may do what: grants, API tokens, and who somebody is.
 
 use serde_json::json;
 
 use super::work::{self, Work};
 use super::{
-    Administration, ApiToken, Granted, Landing, Page, PageRequest, ProjectOf, Refusal, Revoked,
-    TokenRequest, key,
+    Administration, ApiToken, Granted, Page, PageRequest, Refusal, Revoked, TokenRequest, key,
 };
 use crate::access::{Access, Action, Actor, Denied, Grant, Place, Scope, Via};
-use crate::secret::{Id, Value};
+use crate::secret::Value;
 use crate::store::access::{self as stored, token};
 use crate::store::ledger::Entry;
 use crate::store::{StoreError, registry};
@@ -27,15 +24,6 @@ const MAX_DAYS: u32 = 365;
 const SECONDS_A_DAY: i64 = 24 * 3600;
 
 impl Administration {
-    /// What the actor may administer.
-    ///
-    /// An operator administers all. They see what is registered, or where nothing is, what has
-    /// secrets.
-    pub async fn landing(&self, actor: &Actor) -> Result<Landing, Refusal> {
-        let attempt = Entry::allowed(&actor.subject, "landing.see");
-        self.read(actor, attempt, |work| Ok(landing(work)?)).await
-    }
-
     /// Scopes that have secrets and are not registered: what is left of deleted ones.
     pub async fn unregistered(
         &self,
@@ -46,7 +34,7 @@ impl Administration {
         let attempt = Entry::allowed(&actor.subject, "registry.list");
         let work = move |work: &mut Work<'_>| {
             work.permit(Action::Register, None)?;
-            Ok(registry::scopes_with_secrets(work.database, &page, true)?)
+            Ok(registry::unregistered(work.database, &page)?)
         };
         self.read(actor, attempt, work).await
     }
@@ -64,6 +52,33 @@ impl Administration {
         let work = move |work: &mut Work<'_>| {
             work.permit_for(Action::SeeAccess, scope.as_ref())?;
             Ok(stored::grants(work.database, scope.as_ref(), &page)?)
+        };
+        self.read(actor, attempt, work).await
+    }
+
+    /// A stored grant, by its id, with the tokens that [`Administration::revoke_grant`] would name.
+    pub async fn granted(&self, actor: &Actor, id: &str) -> Result<Revoked, Refusal> {
+        let attempt = Entry::allowed(&actor.subject, "grant.list");
+        let id = id.to_owned();
+        let work = move |work: &mut Work<'_>| {
+            let granted = found_grant(work, &id)?;
+            let scope = granted.grant.scope();
+            work.permit_for(Action::SeeAccess, scope.as_ref()).map_err(hide)?;
+            let Granted { subject, grant, .. } = &granted;
+            let tokens = stored::tokens_made_by(work.database, subject, grant, work.now)?;
+            Ok(Revoked { granted, tokens })
+        };
+        self.read(actor, attempt, work).await
+    }
+
+    /// An API token, by its id.
+    pub async fn api_token(&self, actor: &Actor, id: &str) -> Result<ApiToken, Refusal> {
+        let attempt = Entry::allowed(&actor.subject, "token.list");
+        let id = id.to_owned();
+        let work = move |work: &mut Work<'_>| {
+            let token = found_token(work, &id)?;
+            work.permit_for(Action::SeeAccess, token.grant.scope().as_ref()).map_err(hide)?;
+            Ok(token)
         };
         self.read(actor, attempt, work).await
     }
@@ -98,13 +113,8 @@ impl Administration {
         let attempt = Entry::allowed(&actor.subject, "grant.revoke");
         let id = id.to_owned();
         let decide = move |work: &mut Work<'_>| {
-            let granted = match is_shaped(&id) {
-                true => stored::find_grant(work.database, &id)?,
-                false => None,
-            };
-            let granted = granted.ok_or(Refusal::NOT_FOUND)?;
+            let granted = found_grant(work, &id)?;
             let scope = granted.grant.scope();
-            work.attempt = about(work.attempt.clone(), scope.as_ref());
             work.permit_for(Action::Revoke, scope.as_ref()).map_err(hide)?;
             Ok(granted)
         };
@@ -185,13 +195,8 @@ impl Administration {
         let attempt = Entry::allowed(&actor.subject, "token.revoke");
         let id = id.to_owned();
         let decide = move |work: &mut Work<'_>| {
-            let found = match is_shaped(&id) {
-                true => stored::find_token(work.database, &id)?,
-                false => None,
-            };
-            let token = found.ok_or(Refusal::NOT_FOUND)?;
+            let token = found_token(work, &id)?;
             let scope = token.grant.scope();
-            work.attempt = about(work.attempt.clone(), scope.as_ref());
             work.permit_for(Action::RevokeToken, scope.as_ref()).map_err(hide)?;
             Ok(token)
         };
@@ -266,72 +271,6 @@ impl Administration {
     }
 }
 
-fn landing(work: &mut Work<'_>) -> Result<Landing, StoreError> {
-    let most = PageRequest::MAX;
-    let mut landing = Landing::default();
-    let mut projects: BTreeMap<Id, Option<Id>> = BTreeMap::new();
-    for grant in work.actor.grants.clone() {
-        match grant {
-            Grant::Operator => landing.operator = true,
-            Grant::OrganizationAdmin(id) => {
-                if work.place(&Scope::Organization(id.clone()))?.known {
-                    if work.registered() {
-                        let own = registry::projects_of(work.database, &id, most + 1)?;
-                        projects.extend(own.into_iter().map(|own| (own, Some(id.clone()))));
-                    }
-                    landing.organizations.push(id);
-                }
-            }
-            Grant::ProjectAdmin(id) => {
-                let place = work.place(&Scope::Project(id.clone()))?;
-                if place.known {
-                    projects.insert(id, place.organization);
-                }
-            }
-        }
-    }
-    if landing.operator {
-        all(work, &mut landing, &mut projects)?;
-    }
-    landing.organizations.sort();
-    landing.organizations.dedup();
-    landing.projects =
-        projects.into_iter().map(|(id, organization)| ProjectOf { id, organization }).collect();
-    let most = most as usize;
-    landing.more |= landing.organizations.len() > most || landing.projects.len() > most;
-    landing.organizations.truncate(most);
-    landing.projects.truncate(most);
-    Ok(landing)
-}
-
-/// What an operator sees, beginning with the first.
-fn all(
-    work: &mut Work<'_>,
-    landing: &mut Landing,
-    projects: &mut BTreeMap<Id, Option<Id>>,
-) -> Result<(), StoreError> {
-    let first = PageRequest::first();
-    if work.registered() {
-        let organizations = registry::organization_ids(work.database, &first)?;
-        let found = registry::project_ids(work.database, &first)?;
-        landing.more |= organizations.next.is_some() || found.next.is_some();
-        landing.organizations.extend(organizations.items);
-        projects.extend(found.items);
-        return Ok(());
-    }
-    let scopes = registry::scopes_with_secrets(work.database, &first, false)?;
-    landing.more |= scopes.next.is_some();
-    for scope in scopes.items {
-        match scope {
-            Scope::Organization(id) => landing.organizations.push(id),
-            Scope::Project(id) => {
-                projects.insert(id, None);
-            }
-        }
-    }
-    Ok(())
-}
-
 /// What is not registered gets no admins and tokens: it would be theirs from the moment it is.
 fn must_be_known(place: Option<Place>) -> Result<(), Refusal> {
     match place {
@@ -367,6 +306,22 @@ fn token_entry(work: &Work<'_>, token: &ApiToken) -> Entry {
         "token": id, "name": name, "role": grant.role().as_str(), "access": access.as_str(),
         "expires_at": expires_at,
     }))
+}
+
+/// A grant that is there; the audit says what it is for.
+fn found_grant(work: &mut Work<'_>, id: &str) -> Result<Granted, work::Stop> {
+    let found = if is_shaped(id) { stored::find_grant(work.database, id)? } else { None };
+    let granted = found.ok_or(Refusal::NOT_FOUND)?;
+    work.attempt = about(work.attempt.clone(), granted.grant.scope().as_ref());
+    Ok(granted)
+}
+
+/// The same for a token.
+fn found_token(work: &mut Work<'_>, id: &str) -> Result<ApiToken, work::Stop> {
+    let found = if is_shaped(id) { stored::find_token(work.database, id)? } else { None };
+    let token = found.ok_or(Refusal::NOT_FOUND)?;
+    work.attempt = about(work.attempt.clone(), token.grant.scope().as_ref());
+    Ok(token)
 }
 
 fn is_shaped(id: &str) -> bool {

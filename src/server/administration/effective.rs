@@ -1,12 +1,13 @@
 //! What becomes effective when a secret goes, and which secrets no job can get.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::explain::candidate;
 use super::work::{Stop, Work};
-use super::{Refusal, Removed};
-use crate::access::{Place, Scope};
-use crate::secret::{Id, Owner, SecretId};
+use super::{Administration, Refusal, Removed};
+use crate::access::{Action, Actor, Place, Scope};
+use crate::secret::{Id, Kind, Owner, SecretId};
+use crate::store::ledger::Entry;
 use crate::store::{Record, Selection, StoreError, registry, secrets};
 
 /// Tells dormant secrets of one scope; asks once for each user.
@@ -41,6 +42,26 @@ impl<'a> Dormancy<'a> {
             }
         };
         Ok(!assignable)
+    }
+}
+
+impl Administration {
+    /// The names of one kind that are taken at exactly this level.
+    pub async fn taken(
+        &self,
+        actor: &Actor,
+        owner: &Owner,
+        kind: Kind,
+    ) -> Result<BTreeSet<String>, Refusal> {
+        let attempt = Entry::allowed(&actor.subject, "secret.list").of_owner(owner);
+        let owner = owner.clone();
+        let work = move |work: &mut Work<'_>| {
+            work.permit_at(Action::See, &Scope::from(&owner))?;
+            let there = secrets::list(work.database, &Selection::Owner(owner))?;
+            let of_kind = there.into_iter().filter(|record| record.name.kind == kind);
+            Ok(of_kind.map(|record| record.name.key).collect())
+        };
+        self.read(actor, attempt, work).await
     }
 }
 

@@ -102,38 +102,3 @@ fn why_missing(
     text.push('.');
     text
 }
-
-#[cfg(test)]
-mod tests {
-    use super::super::Policy;
-    use super::super::ground::{Ground, id, organization};
-    use super::*;
-
-    #[tokio::test]
-    async fn the_level_of_defaults_is_named_where_it_counts() {
-        let mut ground = Ground::new().await;
-        let levels = async |ground: &Ground| {
-            let question = Question {
-                project: id("p"),
-                organization: None,
-                user: Some(id("ann")),
-                require: vec![Name::envvar("NONE")],
-            };
-            let explanation = ground.service.explain(&ground.root, &question).await.unwrap();
-            let levels = explanation.looked_at.iter().map(|owner| owner.level().as_str());
-            (
-                levels.collect::<Vec<_>>(),
-                explanation.missing[0].why.contains("organization o, user"),
-            )
-        };
-        let all = ["project_user", "project", "organization_user", "organization"];
-        assert_eq!(levels(&ground).await, (all.to_vec(), true));
-        let policy = Policy { organization_user: false, ..*ground.service.policy() };
-        let left = ground.put(organization("o").owner(Some(id("ann"))), "LEFT").await;
-        ground.service = ground.service.with_policy(policy);
-        // What was added before is given to jobs still.
-        assert_eq!(levels(&ground).await, (all.to_vec(), true));
-        ground.service.remove(&ground.root, &left.id).await.unwrap();
-        assert_eq!(levels(&ground).await, (vec!["project_user", "project", "organization"], false));
-    }
-}

@@ -9,8 +9,8 @@ use serde_json::json;
 use super::effective::{self, Dormancy};
 use super::work::{Stop, Work};
 use super::{
-    Addition, Administration, IdempotencyKey, Listed, Listing, Member, Page, PageRequest, Purge,
-    Refusal, Removed,
+    Addition, Administration, Filter, IdempotencyKey, Listed, Listing, Member, Page, PageRequest,
+    Purge, Refusal, Removed,
 };
 use crate::access::{Action, Actor, Scope};
 use crate::secret::{Kind, Level, Name, Owner, SecretId};
@@ -47,6 +47,22 @@ impl Administration {
         scope: &Scope,
         page: PageRequest,
     ) -> Result<Listing, Refusal> {
+        self.search(actor, scope, Filter::default(), page).await
+    }
+
+    /// Those of a scope's secrets that a filter lets pass.
+    pub async fn search(
+        &self,
+        actor: &Actor,
+        scope: &Scope,
+        filter: Filter,
+        page: PageRequest,
+    ) -> Result<Listing, Refusal> {
+        for (field, text) in [("user", &filter.user), ("words", &filter.words)] {
+            if text.len() > 1100 || text.contains(char::is_control) {
+                return Err(Refusal::invalid(field, "this is longer than any, or not in one line"));
+            }
+        }
         let behind = page.after.as_deref().map(str::parse).transpose();
         let behind: Option<listing::Behind> = behind
             .map_err(|why: listing::NoSuchPlace| Refusal::invalid("after", why.to_string()))?;
@@ -54,7 +70,7 @@ impl Administration {
         let scope = scope.clone();
         let work = move |work: &mut Work<'_>| {
             let place = work.permit_at(Action::See, &scope)?;
-            let found = listing::secrets(work.database, &scope, behind.as_ref(), &page)?;
+            let found = listing::secrets(work.database, &scope, &filter, behind.as_ref(), &page)?;
             let mut dormancy = Dormancy::of(&place);
             let mut items = Vec::with_capacity(found.items.len());
             for record in found.items {

@@ -14,10 +14,10 @@ use crate::store::sessions;
 pub const LINK_LIFETIME: i64 = 15 * 60;
 
 /// Who comes in by a link. No id of a user, and no provider's subject, has a colon there.
-pub(super) const SUBJECT: &str = "link:operator";
+pub const LINK_SUBJECT: &str = "link:operator";
 
 /// What they are called.
-pub(super) const NAME: &str = "one-time link";
+pub(super) const NAME: &str = "Operator (one-time link)";
 
 /// Whether the settings offer links.
 pub(super) fn is_offered(service: &Service) -> bool {

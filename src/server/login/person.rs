@@ -16,6 +16,7 @@ use crate::access::Actor;
 use crate::server::administration::Refusal;
 use crate::server::limits::{Rates, Refused};
 use crate::server::problem::Problem;
+use crate::store::sessions;
 
 /// Somebody who is logged in.
 ///
@@ -27,6 +28,8 @@ pub struct Person {
     pub actor: Actor,
     /// What each form of theirs must hold, as the field [`CSRF_FIELD`](super::CSRF_FIELD).
     pub csrf: String,
+    /// The session's id, as operators see it.
+    pub session: String,
 }
 
 /// Why there is no [`Person`].
@@ -71,7 +74,11 @@ where
             rates.request(&session.subject).map_err(NotLoggedIn::Rate)?;
         }
         let actor = login.actor(session).await.map_err(NotLoggedIn::Store)?;
-        Ok(Self { actor, csrf: super::guard::mark(&ticket) })
+        Ok(Self {
+            actor,
+            csrf: super::guard::mark(&ticket),
+            session: sessions::hex(&ticket.digest()),
+        })
     }
 }
 

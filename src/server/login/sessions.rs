@@ -131,7 +131,7 @@ impl Login {
 /// An operator, by a link.
 pub(super) fn by_link() -> Who {
     Who {
-        subject: link::SUBJECT.to_owned(),
+        subject: link::LINK_SUBJECT.to_owned(),
         name: link::NAME.to_owned(),
         claimed: vec![Grant::Operator],
     }

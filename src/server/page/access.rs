@@ -10,7 +10,7 @@ use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 
 use super::Page;
-use super::body::Sent;
+use super::body::{Fields, Query, Sent};
 use super::failure::{Failure, logged};
 use super::flash::{self, Done, Flash};
 use super::here::Here;
@@ -18,7 +18,7 @@ use super::layout::{self, Chrome, Place, Tab};
 use super::problems::Problems;
 use super::visitor::Visitor;
 use crate::access::{Grant, Scope};
-use crate::server::administration::{PageRequest, Refusal};
+use crate::server::administration::{Refusal, Revoked};
 
 pub(super) use self::token::{ask_token, issue, issue_operator, revoke_token};
 pub(super) use self::view::{Lists, OperatorsView, RevokeView, ScopeView, Typing, Words};
@@ -38,14 +38,17 @@ async fn lists(
     page: &Page,
     visitor: &Visitor,
     scope: Option<&Scope>,
+    parts: &view::Parts,
     typing: Typing,
     problems: Problems,
     done: Option<String>,
 ) -> Result<Response, Failure> {
     let (administration, actor) = (&page.administration, &visitor.actor);
-    let grants = administration.grants(actor, scope, PageRequest::first()).await?;
-    let tokens = administration.api_tokens(actor, scope, PageRequest::first()).await?;
-    let lists = Lists::new(grants, tokens, jiff::Timestamp::now().as_second());
+    let view::Parts { grants, tokens } = parts.clone();
+    let grants = administration.grants(actor, scope, grants).await?;
+    let tokens = administration.api_tokens(actor, scope, tokens).await?;
+    let now = jiff::Timestamp::now().as_second();
+    let lists = Lists::new(&format!("{}/access", base(scope)), parts, grants, tokens, now);
     let wrong = !problems.is_empty();
     let words = Words::of(scope, page.registered());
     let link = base(scope);
@@ -68,11 +71,14 @@ async fn show_lists(
     page: &Page,
     visitor: &Visitor,
     scope: Option<&Scope>,
+    query: &Fields,
     parts: &Parts,
 ) -> Result<Response, Failure> {
     let flash = Flash::read(parts, page.tls);
     let done = flash.sentence();
-    let shown = lists(page, visitor, scope, Typing::default(), Problems::default(), done).await?;
+    let parts = view::Parts::of(query);
+    let (typing, problems) = (Typing::default(), Problems::default());
+    let shown = lists(page, visitor, scope, &parts, typing, problems, done).await?;
     Ok(flash.said(shown, page.tls))
 }
 
@@ -81,18 +87,20 @@ pub(super) async fn show(
     State(page): State<Page>,
     visitor: Visitor,
     here: Here,
+    Query(query): Query,
     parts: Parts,
 ) -> Result<Response, Failure> {
-    show_lists(&page, &visitor, Some(here.scope()?), &parts).await
+    show_lists(&page, &visitor, Some(here.scope()?), &query, &parts).await
 }
 
 /// `GET /access`.
 pub(super) async fn operators(
     State(page): State<Page>,
     visitor: Visitor,
+    Query(query): Query,
     parts: Parts,
 ) -> Result<Response, Failure> {
-    show_lists(&page, &visitor, None, &parts).await
+    show_lists(&page, &visitor, None, &query, &parts).await
 }
 
 /// `POST /…/access/grants`.
@@ -152,7 +160,8 @@ async fn again(
         _ => "",
     });
     let status: StatusCode = logged(&refusal);
-    Ok((status, lists(page, visitor, scope, typing, problems, None).await?).into_response())
+    let parts = view::Parts::of(&Fields::default());
+    Ok((status, lists(page, visitor, scope, &parts, typing, problems, None).await?).into_response())
 }
 
 /// `GET /…/access/grants/{id}/revoke`: asks first, for nobody gets it back by themselves.
@@ -161,14 +170,14 @@ pub(super) async fn ask_grant(
     visitor: Visitor,
     here: Here,
 ) -> Result<Response, Failure> {
-    let (administration, actor) = (&page.administration, &visitor.actor);
     let scope = here.scope.as_ref();
-    let grants = administration.grants(actor, scope, PageRequest::first()).await?;
-    let granted = grants.items.into_iter().find(|granted| granted.id == here.item);
-    let granted = granted.ok_or_else(Failure::not_found)?;
-    let tokens = administration.api_tokens(actor, scope, PageRequest::first()).await?;
+    let Revoked { granted, tokens } =
+        page.administration.granted(&visitor.actor, &here.item).await?;
+    // The address names the place that the person has looked at.
+    if granted.grant.scope().as_ref() != scope {
+        return Err(Failure::not_found());
+    }
     let link = base(scope);
-    let now = jiff::Timestamp::now().as_second();
     let view = RevokeView {
         chrome: Chrome::new("Take access away", &visitor),
         heading: "Take access away",
@@ -176,13 +185,7 @@ pub(super) async fn ask_grant(
             Some(scope) => format!("{} will no longer administer the {scope}.", granted.subject),
             None => format!("{} will no longer be an operator.", granted.subject),
         },
-        tokens: tokens
-            .items
-            .into_iter()
-            .filter(|token| token.created_by == granted.subject)
-            .filter(|token| token.revoked_at.is_none() && token.expires_at > now)
-            .map(|token| token.name)
-            .collect(),
+        tokens: tokens.into_iter().map(|token| token.name).collect(),
         action: format!("{link}/access/grants/{}/revoke", super::links::encoded(&granted.id)),
         submit: "Take it away",
         link,

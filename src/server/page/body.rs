@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::failure::Failure;
 use super::typed::Typed;
+use crate::server::administration::PageRequest;
 
 /// Names and what was typed, in their order.
 #[derive(Debug, Default)]
@@ -37,6 +38,12 @@ impl Fields {
     /// What was typed under a name, the first time it stands there; nothing if it doesn't.
     pub(super) fn get(&self, name: &str) -> &str {
         self.0.iter().find(|(key, _)| key == name).map_or("", |(_, typed)| typed.text())
+    }
+
+    /// Which part of a list is asked for: the first, or the one behind what stands under a name.
+    pub(super) fn part(&self, name: &str, limit: u32) -> PageRequest {
+        let after = Some(self.get(name).to_owned()).filter(|after| !after.is_empty());
+        PageRequest { after, limit }
     }
 
     /// The same, to keep.

@@ -150,6 +150,9 @@ fn question(project: &Id, query: &Fields, registered: bool) -> Result<Question, 
 }
 
 fn choices(members: &[Member], sent: &str) -> Vec<Choice> {
+    if members.len() > words::CHOOSABLE {
+        return vec![];
+    }
     let mut choices: Vec<Choice> = members
         .iter()
         .map(|member| Choice::new(member.user.as_str(), member.user.as_str(), sent))

@@ -20,10 +20,12 @@ pub(super) enum Done {
     Granted,
     GrantRevoked,
     TokenRevoked,
+    SessionEnded,
+    SessionGone,
 }
 
 impl Done {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 9] = [
         Self::Added,
         Self::AddedSeveral,
         Self::Replaced,
@@ -31,6 +33,8 @@ impl Done {
         Self::Granted,
         Self::GrantRevoked,
         Self::TokenRevoked,
+        Self::SessionEnded,
+        Self::SessionGone,
     ];
 
     fn word(self) -> &'static str {
@@ -42,6 +46,8 @@ impl Done {
             Self::Granted => "granted",
             Self::GrantRevoked => "grant-revoked",
             Self::TokenRevoked => "token-revoked",
+            Self::SessionEnded => "session-ended",
+            Self::SessionGone => "session-gone",
         }
     }
 
@@ -57,6 +63,8 @@ impl Done {
             Self::Granted => "Access was given.",
             Self::GrantRevoked => "The access was taken away.",
             Self::TokenRevoked => "The token was revoked.",
+            Self::SessionEnded => "Ended: who was logged in there has to log in again.",
+            Self::SessionGone => "That session is over already.",
         }
     }
 }

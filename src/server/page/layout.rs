@@ -8,6 +8,7 @@ use super::failure::Failure;
 use super::links;
 use super::visitor::Visitor;
 use crate::access::Scope;
+use crate::server::login::LINK_SUBJECT;
 
 /// What the layout needs to know.
 #[derive(Clone, Debug, Default)]
@@ -27,8 +28,8 @@ pub(super) struct Chrome {
 pub(super) struct Person {
     /// For people.
     pub(super) name: String,
-    /// Their id.
-    pub(super) subject: String,
+    /// Their id; none for whoever came by a one-time link.
+    pub(super) subject: Option<String>,
     /// What shows that a form is from this session.
     pub(super) csrf: String,
 }
@@ -37,10 +38,15 @@ impl Chrome {
     /// The layout of a page for somebody.
     pub(super) fn new(title: impl Into<String>, visitor: &Visitor) -> Self {
         let actor = &visitor.actor;
-        let name = if actor.name.is_empty() { &actor.subject } else { &actor.name };
+        let by_link = actor.subject == LINK_SUBJECT;
+        let name = match actor.name.as_str() {
+            _ if by_link => "Operator",
+            "" => &actor.subject,
+            name => name,
+        };
         let person = Person {
-            name: name.clone(),
-            subject: actor.subject.clone(),
+            name: name.to_owned(),
+            subject: (!by_link).then(|| actor.subject.clone()),
             csrf: visitor.csrf.clone(),
         };
         Self { title: title.into(), person: Some(person), ..Self::default() }

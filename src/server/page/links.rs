@@ -21,9 +21,26 @@ pub(super) fn scope(scope: &Scope) -> String {
     }
 }
 
+/// Behind an address: what isn't empty, as a query.
+pub(super) fn query(pairs: &[(&str, &str)]) -> String {
+    let said: Vec<String> = pairs
+        .iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| format!("{name}={}", encoded(value)))
+        .collect();
+    if said.is_empty() { String::new() } else { format!("?{}", said.join("&")) }
+}
+
 /// A secret's.
 pub(super) fn secret(of: &Scope, id: &SecretId) -> String {
     format!("{}/secrets/{}", scope(of), encoded(id.as_str()))
+}
+
+/// Where the first part of a list is, if another is shown, and where it goes on.
+#[derive(Debug, Default)]
+pub(super) struct Part {
+    pub(super) first: Option<String>,
+    pub(super) next: Option<String>,
 }
 
 #[cfg(test)]
@@ -39,5 +56,11 @@ mod tests {
             secret(&organization, &SecretId::from("a/b?c".to_owned())),
             "/organizations/org-81/secrets/a%2Fb%3Fc"
         );
+    }
+
+    #[test]
+    fn what_is_empty_is_not_asked() {
+        assert_eq!(query(&[("q", ""), ("after", "")]), "");
+        assert_eq!(query(&[("q", "a&b=c"), ("x", ""), ("after", "1")]), "?q=a%26b%3Dc&after=1");
     }
 }

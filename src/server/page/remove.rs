@@ -41,7 +41,7 @@ impl View {
             kind: words::kind(record.name.kind),
             level: words::level(&record.owner),
             created: When::of(&record.created_at),
-            by: record.created_by.clone(),
+            by: words::person(&record.created_by),
             instead: removed.instead.is_some(),
             sentence: sentence(&removed.sentence),
             action: format!("{}/remove", links::secret(&Scope::from(&record.owner), &record.id)),

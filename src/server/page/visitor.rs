@@ -18,6 +18,8 @@ pub(super) struct Visitor {
     pub(super) actor: Actor,
     /// The token that this session's forms carry, in a field called `csrf`.
     pub(super) csrf: String,
+    /// The id of the session.
+    pub(super) session: String,
 }
 
 impl<S: Sync> FromRequestParts<S> for Visitor {
@@ -34,8 +36,8 @@ impl<S: Sync> FromRequestParts<S> for Visitor {
 pub(super) async fn enter(State(login): State<Login>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     match Person::from_request_parts(&mut parts, &login).await {
-        Ok(Person { actor, csrf }) => {
-            parts.extensions.insert(Visitor { actor, csrf });
+        Ok(Person { actor, csrf, session }) => {
+            parts.extensions.insert(Visitor { actor, csrf, session });
             next.run(Request::from_parts(parts, body)).await
         }
         Err(nobody) => nobody.into_response(),

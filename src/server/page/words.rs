@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::secret::{Kind, Owner};
+use crate::server::login::LINK_SUBJECT as LINK;
 
 /// A time, for programs and for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +54,30 @@ pub(super) fn level(owner: &Owner) -> String {
     }
 }
 
+/// What a list says of who did something: `name (subject)`, or the subject alone. People are
+/// called as they are; programs and one-time links have names of their own.
+pub(super) fn person(label: &str) -> String {
+    let (name, subject) = match label.strip_suffix(')').and_then(|text| text.rsplit_once(" (")) {
+        Some((name, subject)) => (name, subject),
+        None => ("", label),
+    };
+    match subject {
+        LINK => "an operator with the one-time link".to_owned(),
+        token if token.starts_with("token:") && name.is_empty() => "an API token".to_owned(),
+        token if token.starts_with("token:") => format!("the API token “{name}”"),
+        _ => label.to_owned(),
+    }
+}
+
+/// How many of something: `1 secret`, `2 secrets`.
+pub(super) fn count(number: i64, one: &str, more: &str) -> String {
+    match number {
+        0 => format!("no {more}"),
+        1 => format!("1 {one}"),
+        _ => format!("{number} {more}"),
+    }
+}
+
 /// Why no job gets a secret.
 pub(super) fn dormant(owner: &Owner) -> String {
     let scope = match owner {
@@ -88,6 +113,9 @@ pub(super) fn pieces(text: &(impl AsRef<str> + ?Sized)) -> Vec<Piece<'_>> {
     pieces.retain(|piece| !piece.text.is_empty());
     pieces
 }
+
+/// From how many members on one is typed, not chosen: a longer list helps nobody.
+pub(super) const CHOOSABLE: usize = 200;
 
 /// An option of a list to choose from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,6 +156,25 @@ mod tests {
         assert_eq!(of("a ` alone"), [("a ` alone", false)]);
         assert_eq!(of("`a` ` b"), [("a", true), (" ` b", false)]);
         assert_eq!(of(""), []);
+    }
+
+    #[test]
+    fn who_it_was() {
+        for (label, words) in [
+            ("Ada (ada)", "Ada (ada)"),
+            ("ada", "ada"),
+            ("link:operator", "an operator with the one-time link"),
+            // As it was written once.
+            ("one-time link (link:operator)", "an operator with the one-time link"),
+            ("ci (nightly) (token:0a1b)", "the API token “ci (nightly)”"),
+            ("token:0a1b", "an API token"),
+            ("link:operator (eve)", "link:operator (eve)"),
+            ("token:x (eve)", "token:x (eve)"),
+            ("a) (b", "a) (b"),
+        ] {
+            assert_eq!(person(label), words);
+        }
+        assert_eq!([0, 1, 2].map(|n| count(n, "man", "men")), ["no men", "1 man", "2 men"]);
     }
 
     #[test]

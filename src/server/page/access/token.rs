@@ -7,7 +7,7 @@ use axum::response::Response;
 use super::view::{RevokeView, Typing, may};
 use super::{again, base, grant_of};
 use crate::access::{Access, Scope};
-use crate::server::administration::{PageRequest, Refusal, TokenRequest};
+use crate::server::administration::{Refusal, TokenRequest};
 use crate::server::page::Page;
 use crate::server::page::body::Sent;
 use crate::server::page::failure::Failure;
@@ -94,10 +94,10 @@ pub(in crate::server::page) async fn ask_token(
     here: Here,
 ) -> Result<Response, Failure> {
     let scope = here.scope.as_ref();
-    let tokens =
-        page.administration.api_tokens(&visitor.actor, scope, PageRequest::first()).await?;
-    let token = tokens.items.into_iter().find(|token| token.id == here.item);
-    let token = token.ok_or_else(Failure::not_found)?;
+    let token = page.administration.api_token(&visitor.actor, &here.item).await?;
+    if token.grant.scope().as_ref() != scope {
+        return Err(Failure::not_found());
+    }
     let link = base(scope);
     let view = RevokeView {
         chrome: Chrome::new("Revoke an API token", &visitor),

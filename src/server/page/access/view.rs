@@ -3,11 +3,15 @@
 use askama::Template;
 
 use crate::access::{Access, Scope};
-use crate::server::administration::{ApiToken, Granted, Page};
+use crate::server::administration::{ApiToken, Granted, Page, PageRequest};
+use crate::server::page::body::Fields;
 use crate::server::page::layout::{Chrome, Place};
-use crate::server::page::links;
+use crate::server::page::links::{self, Part};
 use crate::server::page::problems::Problems;
-use crate::server::page::words::When;
+use crate::server::page::words::{self, When};
+
+/// How many grants, and how many tokens, a page shows.
+const SHOWN: u32 = 100;
 
 /// The tab of a scope.
 #[derive(Template)]
@@ -99,22 +103,49 @@ impl Default for Typing {
 #[derive(Debug, Default)]
 pub(in crate::server::page) struct Lists {
     pub(in crate::server::page) grants: Vec<GrantRow>,
-    pub(in crate::server::page) more_grants: bool,
+    pub(in crate::server::page) grants_part: Part,
     pub(in crate::server::page) tokens: Vec<TokenRow>,
-    pub(in crate::server::page) more_tokens: bool,
+    pub(in crate::server::page) tokens_part: Part,
+}
+
+/// Which parts of both lists are shown.
+#[derive(Clone, Debug)]
+pub(in crate::server::page) struct Parts {
+    pub(in crate::server::page) grants: PageRequest,
+    pub(in crate::server::page) tokens: PageRequest,
+}
+
+impl Parts {
+    /// What a query asks for.
+    pub(in crate::server::page) fn of(query: &Fields) -> Self {
+        Self { grants: query.part("grants", SHOWN), tokens: query.part("tokens", SHOWN) }
+    }
 }
 
 impl Lists {
-    /// From the first parts of both; `now` in seconds since 1970.
+    /// From parts of both, in a page that has this address; `now` in seconds since 1970.
     pub(in crate::server::page) fn new(
+        address: &str,
+        parts: &Parts,
         grants: Page<Granted>,
         tokens: Page<ApiToken>,
         now: i64,
     ) -> Self {
+        let of = |grants: &str, tokens: &str| {
+            format!("{address}{}", links::query(&[("grants", grants), ("tokens", tokens)]))
+        };
+        let begun = |request: &PageRequest| request.after.clone().unwrap_or_default();
+        let (grants_after, tokens_after) = (&begun(&parts.grants), &begun(&parts.tokens));
         Self {
-            more_grants: grants.next.is_some(),
+            grants_part: Part {
+                first: (!grants_after.is_empty()).then(|| of("", tokens_after)),
+                next: grants.next.as_deref().map(|next| of(next, tokens_after)),
+            },
             grants: grants.items.into_iter().map(GrantRow::from).collect(),
-            more_tokens: tokens.next.is_some(),
+            tokens_part: Part {
+                first: (!tokens_after.is_empty()).then(|| of(grants_after, "")),
+                next: tokens.next.as_deref().map(|next| of(grants_after, next)),
+            },
             tokens: tokens.items.into_iter().map(|token| TokenRow::new(token, now)).collect(),
         }
     }
@@ -135,7 +166,7 @@ impl From<Granted> for GrantRow {
             id: links::encoded(&granted.id),
             subject: granted.subject,
             at: When::of(&granted.granted_at),
-            by: granted.granted_by,
+            by: words::person(&granted.granted_by),
         }
     }
 }
@@ -167,7 +198,7 @@ impl TokenRow {
             may: may(token.access),
             name: token.name,
             created: When::of(&token.created_at),
-            by: token.created_by,
+            by: words::person(&token.created_by),
             until: When::seconds(token.expires_at),
             over,
             used: token.used_at.map(When::seconds),

@@ -3,8 +3,6 @@
 //! There is no idempotency key: a form that is sent twice, changed in between, must not be answered
 //! with the first one's success. The second finds the name taken, and says so.
 
-use std::collections::BTreeSet;
-
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
@@ -21,7 +19,7 @@ use crate::server::page::secret_form::{Editor, Press, SecretForm};
 use crate::server::page::typed::Typed;
 use crate::server::page::visitor::Visitor;
 use crate::server::page::words::{self, Choice};
-use crate::server::page::{Page, links, list};
+use crate::server::page::{Page, links};
 use crate::server::submission::Accepted;
 use crate::store::Record;
 
@@ -170,13 +168,7 @@ impl<'a> Case<'a> {
         accepted: Accepted,
     ) -> Result<Response, Failure> {
         let (page, actor) = (self.page, &self.visitor.actor);
-        let there: BTreeSet<String> = list::all(page, actor, self.scope, |listed| {
-            listed.record.owner == owner && listed.record.name.kind == Kind::Pgservice
-        })
-        .await?
-        .into_iter()
-        .map(|listed| listed.record.name.key)
-        .collect();
+        let there = page.administration.taken(actor, &owner, Kind::Pgservice).await?;
         let services: Vec<Service> = accepted
             .additions
             .iter()
@@ -202,6 +194,7 @@ impl<'a> Case<'a> {
             place,
             level: words::level(&owner),
             clash: services.iter().any(|service| service.exists),
+            existing: services.iter().filter(|service| service.exists).count(),
             services,
             form,
             problems,
@@ -284,7 +277,10 @@ impl<'a> Case<'a> {
             let role = if member.admin { " (admin)" } else { "" };
             Choice::new(member.user.as_str(), format!("{}{role}", member.user), sent)
         };
-        let mut members: Vec<Choice> = self.members.iter().map(choice).collect();
+        let mut members: Vec<Choice> = match self.members.len() {
+            0..=words::CHOOSABLE => self.members.iter().map(choice).collect(),
+            _ => vec![],
+        };
         if !members.is_empty() && !sent.is_empty() && !members.iter().any(|member| member.chosen) {
             members.push(Choice::new(sent, sent, sent));
         }

@@ -52,6 +52,8 @@ pub(in crate::server::page) struct SeveralView {
     pub(in crate::server::page) services: Vec<Service>,
     /// Whether one of them is there already.
     pub(in crate::server::page) clash: bool,
+    /// How many are.
+    pub(in crate::server::page) existing: usize,
     pub(in crate::server::page) form: SecretForm,
     pub(in crate::server::page) problems: Problems,
     pub(in crate::server::page) warnings: Vec<String>,

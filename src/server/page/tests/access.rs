@@ -1,8 +1,11 @@
 //! Who administers, and API tokens.
 
-use super::ground::{Ground, ORGANIZATION, PROJECT, id, person};
-use crate::access::Grant;
+use super::ground::{Answer, Ground, ORGANIZATION, PROJECT, id, person};
+use crate::access::{Access, Grant};
 use crate::secret::Value;
+use crate::server::administration::{Entered, Session, TokenRequest};
+use crate::store::database::Database;
+use crate::store::sessions;
 
 const TOKENS: &str = "/organizations/org-81/access/tokens";
 
@@ -70,6 +73,83 @@ async fn access_is_given_and_taken_away() {
     ground.get(&path).await.has("Left behind").has("no longer administer");
     assert_eq!(ground.post(&path, &[]).await.location(), "/");
     assert_eq!(ground.get(&access).await.status, 404);
+}
+
+#[tokio::test]
+async fn lists_of_access_come_in_parts() {
+    let ground = Ground::trusted();
+    let actor = person("ada", "Ada", vec![Grant::Operator]).actor;
+    let grant = Grant::ProjectAdmin(id("p"));
+    let mut last = None;
+    for n in 0..101 {
+        let given = ground.administration.grant(&actor, &format!("u{n:03}"), &grant).await;
+        last = Some(given.unwrap().id);
+        let request = TokenRequest {
+            name: format!("t{n:03}"),
+            grant: grant.clone(),
+            access: Access::Read,
+            days: None,
+        };
+        ground.administration.issue_api_token(&actor, &request).await.unwrap();
+    }
+    let at = "/projects/p/access";
+    let first = ground.get(at).await;
+    first.has("u099").has_not("u100").has_not("First page");
+    let next = |answer: &Answer, what: &str| {
+        let (_, rest) = answer.body.split_once(&format!("href=\"{at}?{what}=")).unwrap();
+        format!("{what}={}", rest.split('"').next().unwrap())
+    };
+    let (grants, tokens) = (next(&first, "grants"), next(&first, "tokens"));
+    let second = ground.get(&format!("{at}?{grants}")).await;
+    second.has("u100").has_not("u099").has("First page").has(&format!("&#38;{tokens}"));
+    let both = ground.get(&format!("{at}?{grants}&{tokens}")).await;
+    both.has("u100").has_not("Next page");
+    assert_eq!(both.body.matches("<th scope=\"row\"").count(), 2);
+    // One that is not on the first page can be taken away.
+    let path = format!("{at}/grants/{}/revoke", last.unwrap());
+    ground.get(&path).await.has("u100 will no longer administer");
+    let elsewhere = path.replace("/projects/p/", "/projects/q/");
+    assert_eq!(ground.get(&elsewhere).await.status, 404);
+}
+
+#[tokio::test]
+async fn who_is_logged_in_can_be_logged_out() {
+    let ground = Ground::trusted();
+    let now = jiff::Timestamp::now().as_second();
+    for (digest, subject, entered) in [
+        (1, "eve", Entered::Login),
+        (2, "eve", Entered::Login),
+        (3, "link:operator", Entered::Link),
+    ] {
+        let session = Session {
+            subject: subject.to_owned(),
+            name: format!("{subject} <b>"),
+            claimed: vec![Grant::Operator],
+            entered,
+            created_at: now - 50,
+            seen_at: now - 10,
+            expires_at: now + 1000,
+        };
+        let begin =
+            move |database: &mut dyn Database| sessions::begin(database, &[digest; 32], &session);
+        ground.pool.write(begin).await.unwrap();
+    }
+    let list = ground.get("/sessions").await;
+    list.has("eve &#60;b&#62;").has("identity provider").has("one-time link").has("operator");
+    list.has_not("<code>link:operator").has_not("this browser");
+    assert_eq!(list.body.matches("End all").count(), 3);
+    let eve = sessions::hex(&[1; 32]);
+    for (fields, said, left) in [
+        (vec![("session", "gone")], "over already", 3),
+        (vec![("session", &eve)], "has to log in again", 2),
+        (vec![("session", &eve), ("everywhere", "yes")], "over already", 2),
+    ] {
+        let ended = ground.post("/sessions/end", &fields).await;
+        assert_eq!(ended.location(), "/sessions");
+        let after = ground.get_with("/sessions", &ended.cookie()).await;
+        after.has(said);
+        assert_eq!(after.body.matches("End all").count(), left, "{fields:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! The page on a store of its own, for somebody who is logged in.
 
+use std::time::Duration;
+
 use axum::body::{Body, to_bytes};
 use axum::extract::Extension;
 use axum::http::header::{ACCEPT, CONTENT_TYPE, COOKIE, LOCATION, SET_COOKIE};
@@ -32,7 +34,7 @@ pub(super) fn person(subject: &str, name: &str, claimed: Vec<Grant>) -> Visitor 
     let grants = claimed.clone();
     let (subject, name) = (subject.to_owned(), name.to_owned());
     let actor = Actor { subject, name, claimed, grants, access: Access::Manage, via: Via::Session };
-    Visitor { actor, csrf: "csrf-of-this-session".to_owned() }
+    Visitor { actor, csrf: "csrf-of-this-session".to_owned(), session: "own".to_owned() }
 }
 
 pub(super) struct Ground {
@@ -84,7 +86,8 @@ impl Ground {
         let pool = Pool::sqlite(&path, 1).unwrap();
         let policy = Policy { membership, organization_user, oldest_libpq: 15 };
         let administration = Administration::new(pool.clone(), key, policy);
-        let page = Page { administration: administration.clone(), tls: false };
+        let idle = Duration::from_secs(1800);
+        let page = Page { administration: administration.clone(), tls: false, idle };
         let visitor = person("ada", "Ada", vec![Grant::Operator]);
         Self { administration, page, pool, visitor, keys, directory }
     }

@@ -5,8 +5,10 @@ use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::http::{Method, Request, StatusCode};
 use tower::ServiceExt;
 
-use super::ground::{CANARY, Ground, HOSTILE, ORGANIZATION, PROJECT, id, person, with_problem};
-use crate::access::Grant;
+use super::ground::{
+    Answer, CANARY, Ground, HOSTILE, ORGANIZATION, PROJECT, id, person, with_problem,
+};
+use crate::access::{Grant, Via};
 use crate::membership::NonMember;
 use crate::secret::{Name, Owner, Value};
 use crate::server::administration::{Addition, Project};
@@ -14,7 +16,8 @@ use crate::server::problem::Problem;
 
 /// The address of every page that somebody with this secret can look at.
 fn pages(secret: &str) -> Vec<String> {
-    let mut pages = vec!["/".to_owned(), "/access".to_owned(), format!("/?q={HOSTILE_QUERY}")];
+    let mut pages: Vec<String> = ["/", "/access", "/sessions"].map(Into::into).into();
+    pages.push(format!("/?q={HOSTILE_QUERY}"));
     for at in [PROJECT, ORGANIZATION] {
         for page in ["secrets", "secrets/new", "members", "access", "secrets/new?kind=envvar"] {
             pages.push(format!("{at}/{page}"));
@@ -119,6 +122,8 @@ async fn who_may_not_see_learns_nothing() {
     assert_eq!((answer.status, &answer.body), (404, &unknown.body));
     assert_eq!(ground.stored().len(), 5);
     assert_eq!(ground.get("/access").await.status, 403);
+    assert_eq!(ground.get("/sessions").await.status, 403);
+    assert_eq!(ground.post("/sessions/end", &[("session", "0")]).await.status, 403);
 }
 
 #[tokio::test]
@@ -169,6 +174,96 @@ async fn the_overview_shows_what_one_administers() {
 }
 
 #[tokio::test]
+async fn the_overview_says_how_much_is_where() {
+    let (mut ground, _) = furnished().await;
+    let row = |answer: &Answer, name: &str| {
+        let (_, row) = answer.body.split_once(&format!("{name}/secrets\"")).unwrap();
+        row.split("</li>").next().unwrap().to_owned()
+    };
+    let all = ground.get("/").await;
+    let (project, organization) = (row(&all, PROJECT), row(&all, ORGANIZATION));
+    for said in ["3 secrets", "2 members", "no admins"] {
+        assert!(project.contains(said), "{said}: {project}");
+    }
+    for said in ["2 secrets", "2 members", "1 admin"] {
+        assert!(organization.contains(said), "{said}: {organization}");
+    }
+    all.has_not("you are an admin").has("href=\"/sessions\"");
+    let grants = vec![Grant::OrganizationAdmin(id("org-81"))];
+    ground.become_visitor(person("ada", "Ada", grants));
+    let own = ground.get("/").await;
+    own.has_not("/sessions").has("you are an admin");
+    assert!(row(&own, PROJECT).contains("you administer its organization"));
+}
+
+#[tokio::test]
+async fn the_overview_comes_in_parts() {
+    let ground = Ground::registered().await;
+    let actor = person("ada", "Ada", vec![Grant::Operator]).actor;
+    for n in 0..60 {
+        let project_id = id(&format!("p{n:02}"));
+        let project = Project::default();
+        ground.administration.put_project(&actor, &project_id, &project).await.unwrap();
+        if n < 20 {
+            let organization_id = id(&format!("o{n:02}"));
+            let organization = Default::default();
+            let put =
+                ground.administration.put_organization(&actor, &organization_id, &organization);
+            put.await.unwrap();
+        }
+    }
+    let first = ground.get("/").await;
+    first.has("/projects/p48/").has_not("/projects/p49/").has("/organizations/o19/");
+    first.has_not("/organizations/org-81/").has_not("First page");
+    first.has("href=\"/?projects=p48\"").has("href=\"/?organizations=o19\"");
+    // The one list stays where it is while the other goes on.
+    let second = ground.get("/?projects=p48").await;
+    second.has("/projects/p49/").has("/projects/p59/").has_not("/projects/p48/");
+    second.has("href=\"/?organizations=o19&#38;projects=p48\"").has("First page");
+    let both = ground.get("/?organizations=o19&projects=p48").await;
+    both.has("/organizations/org-81/").has_not("/organizations/o19/").has("/projects/p49/");
+    ground.get("/?q=p4&projects=p48").await.has("/projects/p49/").has_not("/projects/p50/");
+}
+
+#[tokio::test]
+async fn a_long_list_of_members_comes_in_parts() {
+    let ground = Ground::registered().await;
+    let actor = person("ada", "Ada", vec![Grant::Operator]).actor;
+    let members: Vec<_> = (0..250).map(|n| id(&format!("u{n:03}"))).collect();
+    let project = Project { members, ..Project::default() };
+    ground.administration.put_project(&actor, &id("p"), &project).await.unwrap();
+    let first = ground.get("/projects/p/members").await;
+    first.has("u099").has_not("u100").has("href=\"/projects/p/members?after=u099\"");
+    let last = ground.get("/projects/p/members?after=u199").await;
+    last.has("u249").has_not("Next page").has("First page");
+    ground.get("/projects/p/members?q=U2").await.has("u200").has_not("<code>u100");
+    // Nobody chooses from so many.
+    let form = ground.get("/projects/p/secrets/new?kind=envvar").await;
+    form.has("<input id=\"assigned\"").has_not("u000");
+    ground.get("/projects/p/effective").await.has("<input id=\"user\"").has_not("u000");
+}
+
+#[tokio::test]
+async fn who_came_by_a_link_or_a_program_is_called_so() {
+    let mut ground = Ground::trusted();
+    let mut visitor = person("link:operator", "Operator (one-time link)", vec![Grant::Operator]);
+    visitor.actor.via = Via::Link;
+    ground.become_visitor(visitor);
+    ground.add_variable("/projects/p", "A", "").await;
+    ground.post("/access/grants", &[("subject", "zoe")]).await.location();
+    let token = [("name", "ci"), ("access", "manage"), ("days", "9")];
+    ground.post("/access/tokens", &token).await;
+    for path in ["/", "/projects/p/secrets", "/access"] {
+        let shown = ground.get(path).await;
+        shown.has_not("link:operator").has("</span>Operator</span>").has("until you log out");
+    }
+    ground.get("/projects/p/secrets").await.has("by Operator (one-time link)");
+    ground.get("/access").await.has("by an operator with the one-time link");
+    let record = &ground.stored()[0].0;
+    assert_eq!(record.created_by, "Operator (one-time link)");
+}
+
+#[tokio::test]
 async fn a_place_opens_by_its_id() {
     let ground = Ground::trusted();
     ground.get("/").await.has("action=\"/open\"");
@@ -214,8 +309,14 @@ async fn a_list_can_be_filtered_and_comes_in_parts() {
     let of_bob = ground.get("/projects/p/secrets?user=bob").await;
     of_bob.has("OF_BOB").has_not("V000").has("value=\"bob\"");
     ground.get("/projects/p/secrets?kind=pgservice").await.has("No secret here matches");
-    // One that is on the second page is found.
-    ground.get("/projects/p/secrets?kind=envvar").await.has("V100");
+    // What is found comes in parts as well, and nothing is cut off silently.
+    let found = ground.get("/projects/p/secrets?kind=envvar&q=v").await;
+    found.has("V099").has_not("V100").has("secrets?q=v&#38;kind=envvar&#38;after=");
+    let (_, next) = found.body.split_once("href=\"/projects/p/secrets?q=v").unwrap();
+    let next = next.split('"').next().unwrap().replace("&#38;", "&");
+    let rest = ground.get(&format!("/projects/p/secrets?q=v{next}")).await;
+    rest.has("V100").has_not("OF_BOB").has_not("Next page").has("First page");
+    ground.get("/projects/p/secrets?q=of_").await.has("OF_BOB").has_not("V000");
 }
 
 #[tokio::test]
