@@ -1,8 +1,9 @@
 //! What lies around every route, in one place and one order.
 //!
 //! From the outside inwards: metrics see every answer, security headers are on every answer, a
-//! failure without words becomes a problem, a panic a failure, failed logins are counted, then time
-//! and body are bounded, and then comes the route.
+//! problem becomes a page for who looks at it in a browser, a failure without words becomes a
+//! problem, a panic a failure, failed logins are counted, then time and body are bounded, and then
+//! comes the route.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -18,7 +19,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::limits::{self, BodyLimits, Limits, Rates};
 use super::metrics::{self, Metrics};
-use super::{headers, problem::Problem};
+use super::{headers, page, problem::Problem};
 
 /// Puts everything around the routes. Routes that are added afterwards have nothing of it.
 pub fn around(router: Router, limits: &Limits, rates: Rates, metrics: Metrics) -> Router {
@@ -30,6 +31,7 @@ pub fn around(router: Router, limits: &Limits, rates: Rates, metrics: Metrics) -
         .layer(middleware::from_fn_with_state(rates, limits::failures))
         .layer(middleware::from_fn(panics))
         .layer(middleware::from_fn(problems))
+        .layer(middleware::from_fn(page::dressed))
         .layer(middleware::from_fn(headers::secure))
         .layer(middleware::from_fn_with_state(metrics, metrics::requests))
 }

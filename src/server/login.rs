@@ -35,7 +35,7 @@ use site::Site;
 
 pub use clock::Clock;
 pub use fault::{Fault, Said};
-pub use guard::{CSRF_FIELD, CSRF_HEADER, guard};
+pub use guard::{CSRF_FIELD, CSRF_HEADER, Unsent, guard};
 pub use link::{LINK_LIFETIME, LINK_SUBJECT};
 pub use person::{NotLoggedIn, Person};
 pub use routes::router;

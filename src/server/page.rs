@@ -28,6 +28,7 @@ mod remove;
 mod secret_form;
 mod sessions;
 mod typed;
+mod unsent;
 mod visitor;
 mod words;
 
@@ -37,6 +38,7 @@ use axum::Router;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, get, post};
 
+pub(in crate::server) use self::failure::dressed;
 use super::administration::Administration;
 use super::login::{self, Login, guard};
 use crate::membership::Membership;
@@ -59,14 +61,14 @@ impl Page {
 }
 
 /// All that a browser can ask for: the page, the login, and what both are drawn with. What goes
-/// wrong on the way is shown as a page.
+/// wrong on the way is shown as a page by [`dressed`], which goes around everything.
 pub fn router(page: Page, login: Login) -> Router {
     pages(page)
         .layer(from_fn_with_state(login.clone(), visitor::enter))
         .layer(from_fn_with_state(login.clone(), guard))
+        .layer(from_fn(unsent::given_back))
         .merge(login::router(login))
         .route("/assets/{name}", get(assets::get))
-        .layer(from_fn(failure::dressed))
 }
 
 /// The pages that need somebody who is logged in: a [`visitor::Visitor`] in the extensions of each

@@ -4,7 +4,9 @@
 //! page of this service, and holds the session's own mark; a request with an `Authorization` header
 //! is judged by that alone; without a public address only a loopback host is answered.
 
-use axum::body::{Body, to_bytes};
+use std::fmt;
+
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE, COOKIE};
 use axum::http::{HeaderMap, StatusCode};
@@ -35,6 +37,22 @@ pub(super) fn mark(ticket: &Ticket) -> String {
 /// Whether this is the mark of that ticket.
 pub(super) fn is_mark(ticket: &Ticket, text: &str) -> bool {
     ticket.derived(PURPOSE, b"", text)
+}
+
+/// A form that was not taken, beside the answer that says why: in the answer's extensions, for the
+/// page to give it back. Only a page of this service can have sent it.
+#[derive(Clone)]
+pub struct Unsent {
+    /// As it came.
+    pub body: Bytes,
+    /// The mark that it needs; none where another would not help.
+    pub csrf: Option<String>,
+}
+
+impl fmt::Debug for Unsent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Unsent(…)")
+    }
 }
 
 /// A request that the guard let through.
@@ -113,10 +131,12 @@ async fn checked(login: &Login, mut request: Request) -> Result<Request, Respons
             .into_response()
     })?;
     let field = form_urlencoded::parse(&body).find(|(name, _)| name == CSRF_FIELD);
-    match field.is_some_and(|(_, sent)| is_mark(&ticket, &sent)) {
-        true => Ok(Request::from_parts(parts, Body::from(body))),
-        false => Err(unmarked()),
+    if field.is_some_and(|(_, sent)| is_mark(&ticket, &sent)) {
+        return Ok(Request::from_parts(parts, Body::from(body)));
     }
+    let mut refused = unmarked();
+    refused.extensions_mut().insert(Unsent { body, csrf: Some(mark(&ticket)) });
+    Err(refused)
 }
 
 fn is_form(headers: &HeaderMap) -> bool {

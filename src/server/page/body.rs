@@ -22,7 +22,7 @@ pub(super) struct Fields(Vec<(String, Typed)>);
 
 impl Fields {
     /// Decodes pairs; `None` if anything of it isn't UTF-8.
-    fn decode(encoded: &[u8]) -> Option<Self> {
+    pub(super) fn decode(encoded: &[u8]) -> Option<Self> {
         encoded
             .split(|byte| *byte == b'&')
             .filter(|pair| !pair.is_empty())
@@ -58,6 +58,15 @@ impl Fields {
         self.0 = rest;
         let taken: Vec<(String, Typed)> = taken;
         taken.into_iter().map(|(_, typed)| typed).collect()
+    }
+}
+
+impl IntoIterator for Fields {
+    type Item = (String, Typed);
+    type IntoIter = std::vec::IntoIter<Self::Item>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
     }
 }
 

@@ -9,7 +9,8 @@ use std::fmt;
 use askama::Template;
 use axum::body::to_bytes;
 use axum::extract::Request;
-use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE};
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use axum::http::response::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
@@ -87,7 +88,8 @@ struct View<'a> {
     kind: &'a str,
 }
 
-fn heading(status: StatusCode) -> &'static str {
+/// What a status is called.
+pub(super) fn heading(status: StatusCode) -> &'static str {
     match status.as_u16() {
         401 => "You are not logged in",
         403 => "You may not do this",
@@ -122,37 +124,99 @@ impl IntoResponse for Failure {
 /// The longest problem that is read again to be shown as a page.
 const PROBLEM: usize = 16 * 1024;
 
-/// Shows the problems of other parts (limits, an unknown address) as pages, to who asks for a page.
-pub(super) async fn dressed(request: Request, next: Next) -> Response {
-    let page = wants_page(request.method(), request.headers());
-    let response = next.run(request).await;
+/// What a problem of another part says.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    /// The stable word.
+    pub(super) kind: String,
+    detail: String,
+    /// When to try again, in seconds.
+    wait: Option<u64>,
+}
+
+impl Said {
+    /// What to do, for a person in front of a browser, which sends a form once more when the page
+    /// that came instead is loaded again.
+    pub(super) fn sentence(&self) -> String {
+        let again = match self.wait {
+            Some(1) => "Wait a second".to_owned(),
+            Some(seconds) => format!("Wait {seconds} seconds"),
+            None => "Wait a little".to_owned(),
+        };
+        match self.kind.as_str() {
+            "rate_limited" => format!(
+                "Too many requests came from you in a short time, so this one was not looked at. \
+                 {again}, then load this page again: what you sent is then sent once more."
+            ),
+            "body_too_large" => "What was sent is longer than the service takes at once, so nothing \
+                                 was saved. Go back and send less: several services of a long text, \
+                                 for example, in two parts."
+                .to_owned(),
+            "body_too_slow" => "What you sent did not arrive in time, so nothing was saved. Load this \
+                                page again: it is then sent once more."
+                .to_owned(),
+            "timeout" => "The service took too long and stopped. If you were saving something, look \
+                          whether it is there before you try again."
+                .to_owned(),
+            _ => sentence(&self.detail),
+        }
+    }
+}
+
+/// Takes a problem of another part out of its answer; any other answer comes back.
+pub(super) async fn said(response: Response) -> Result<(Parts, Said), Response> {
     let is_problem = response
         .headers()
         .get(CONTENT_TYPE)
         .is_some_and(|media| media.as_bytes().starts_with(problem::MEDIA_TYPE.as_bytes()));
-    if !(page && is_problem) {
-        return response;
+    if !is_problem {
+        return Err(response);
     }
-    let (mut parts, body) = response.into_parts();
+    let (parts, body) = response.into_parts();
     let body = to_bytes(body, PROBLEM).await.unwrap_or_default();
     let said: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
     let word = |name: &str| said[name].as_str().unwrap_or_default().to_owned();
-    let failure = Failure::new(parts.status, word("kind"), sentence(&word("detail")));
-    let mut shown = failure.into_response();
-    // What else was said stays: Retry-After, cookies.
-    parts.headers.remove(CONTENT_TYPE);
-    parts.headers.remove(CONTENT_LENGTH);
-    for (name, value) in &parts.headers {
-        if !shown.headers().contains_key(name) {
+    let wait = parts.headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+    Ok((parts, Said { kind: word("kind"), detail: word("detail"), wait }))
+}
+
+/// What else was said stays: `Retry-After`, cookies.
+pub(super) fn with_headers(mut shown: Response, headers: &HeaderMap) -> Response {
+    for (name, value) in headers {
+        let of_body = [CONTENT_TYPE, CONTENT_LENGTH].contains(name);
+        if !of_body && !shown.headers().contains_key(name) {
             shown.headers_mut().append(name, value.clone());
         }
     }
     shown
 }
 
-fn wants_page(method: &Method, headers: &HeaderMap) -> bool {
+/// Shows the problems of other parts (limits, an unknown address) as pages, to who asks for a page.
+/// Programs, and everybody at the addresses of the API, get them as they are.
+pub(in crate::server) async fn dressed(request: Request, next: Next) -> Response {
+    let page = wants_page(&request);
+    let response = next.run(request).await;
+    if !page {
+        return response;
+    }
+    match said(response).await {
+        Ok((parts, said)) => {
+            let failure = Failure::new(parts.status, said.kind.clone(), said.sentence());
+            with_headers(failure.into_response(), &parts.headers)
+        }
+        Err(response) => response,
+    }
+}
+
+/// The addresses that are for programs, whatever they take.
+const PROGRAMS: [&str; 4] = ["/v1/", "/live", "/ready", "/metrics"];
+
+/// Whether a person looks at the answer.
+pub(super) fn wants_page(request: &Request) -> bool {
     let names = |value: &HeaderValue| value.to_str().is_ok_and(|text| text.contains("text/html"));
-    matches!(*method, Method::GET | Method::POST) && headers.get(ACCEPT).is_some_and(names)
+    matches!(*request.method(), Method::GET | Method::POST)
+        && request.headers().get(ACCEPT).is_some_and(names)
+        && !PROGRAMS.iter().any(|path| request.uri().path().starts_with(path))
 }
 
 #[cfg(test)]

@@ -215,5 +215,5 @@ pub(super) fn with_problem(problem: crate::server::problem::Problem) -> Router {
         let problem = problem.clone();
         async move { ([("retry-after", "3")], problem) }
     });
-    router.layer(middleware::from_fn(crate::server::page::failure::dressed))
+    router.layer(middleware::from_fn(crate::server::page::dressed))
 }
