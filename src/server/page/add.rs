@@ -10,7 +10,7 @@ use axum::response::Response;
 use self::case::Case;
 use self::view::Choose;
 use super::Page;
-use super::body::{Query, Sent};
+use super::body::{Fields, Query, Sent};
 use super::failure::Failure;
 use super::here::Here;
 use super::layout::{self, Chrome, Place, Tab};
@@ -18,6 +18,7 @@ use super::problems::Problems;
 use super::secret_form::{Editor, SecretForm};
 use super::typed::Typed;
 use super::visitor::Visitor;
+use crate::access::Scope;
 use crate::secret::Kind;
 
 /// `GET /…/secrets/new`: which kind. With `?kind=…`: its form, empty.
@@ -76,9 +77,31 @@ pub(super) async fn replace(
     here: Here,
     Sent(sent): Sent,
 ) -> Result<Response, Failure> {
-    let case = Case::replacing(&page, &visitor, here.scope()?, &here.item).await?;
+    let case = match Case::replacing(&page, &visitor, here.scope()?, &here.item).await {
+        Err(failure) if failure.is_not_found() => {
+            return removed_meanwhile(&page, &visitor, here.scope()?, sent, failure).await;
+        }
+        case => case?,
+    };
     let (mut form, press) = SecretForm::read(sent, case.kind());
     form.assigned = Typed::default();
     case.settle(&mut form);
     case.submit(form, press).await
+}
+
+/// Somebody has removed what was to be replaced: what was typed can be added instead, for the same
+/// user.
+async fn removed_meanwhile(
+    page: &Page,
+    visitor: &Visitor,
+    scope: &Scope,
+    sent: Fields,
+    failure: Failure,
+) -> Result<Response, Failure> {
+    let case = Case::adding(page, visitor, scope).await?;
+    let Ok(kind) = sent.get("kind").parse() else { return Err(failure) };
+    let (form, _) = SecretForm::read(sent, kind);
+    let why = "the secret that this was to replace has been replaced or removed meanwhile; nothing is \
+               lost: save it as a new one, if it is still wanted";
+    case.form(form, Problems::one("", why), vec![], StatusCode::CONFLICT)
 }

@@ -48,6 +48,11 @@ impl Failure {
         )
     }
 
+    /// Whether it is [`Failure::not_found`].
+    pub(super) fn is_not_found(&self) -> bool {
+        *self == Self::not_found()
+    }
+
     /// There is nothing here, or nothing that the visitor may see.
     pub(super) fn not_found() -> Self {
         Refusal::NOT_FOUND.into()

@@ -67,10 +67,12 @@ impl<'a> Case<'a> {
         self.fixed.as_ref().is_some_and(|record| !record.sensitive)
     }
 
-    /// Puts the name of the secret that is replaced into the form.
+    /// Puts the name and the user of the secret that is replaced into the form.
     pub(super) fn settle(&self, form: &mut SecretForm) {
         if let Some(record) = &self.fixed {
             let name = Typed::new(record.name.key.clone());
+            let user = record.owner.user().map(ToString::to_string);
+            form.assigned = Typed::new(user.unwrap_or_default());
             match record.name.kind {
                 Kind::Envvar => form.name = name,
                 Kind::Pgservice => form.service = name,

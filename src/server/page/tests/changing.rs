@@ -27,7 +27,9 @@ async fn replacing_keeps_name_and_level_whatever_is_sent() {
     assert!(!stored[0].0.sensitive && stored[0].0.id.as_str() != old);
     // The old one is gone, and so is its page.
     assert_eq!(ground.get(&path).await.status, 404);
-    assert_eq!(ground.post(&path, &fields).await.status, 404);
+    // What was typed twice is saved once.
+    assert_eq!(ground.post(&path, &fields).await.status, 409);
+    assert_eq!(ground.names().len(), 1);
 }
 
 #[tokio::test]
@@ -81,4 +83,27 @@ async fn a_secret_is_changed_at_its_own_place_only() {
         }
     }
     assert_eq!(text(&ground.stored()[0].1), CANARY);
+}
+
+#[tokio::test]
+async fn what_was_to_replace_a_removed_secret_is_not_lost() {
+    let ground = Ground::registered().await;
+    let variable = ground.add_variable(PROJECT, "API_KEY", "bob").await;
+    let path = format!("{PROJECT}/secrets/{variable}/replace");
+    ground.get(&path).await.has("name=\"assigned\" value=\"bob\"");
+    ground.post(&format!("{PROJECT}/secrets/{variable}/remove"), &[]).await.location();
+    let typed = format!("{CANARY}-new");
+    let fields = [
+        ("kind", "envvar"),
+        ("assigned", "bob"),
+        ("name", "API_KEY"),
+        ("value", &typed),
+        ("do", "add"),
+    ];
+    let late = ground.post(&path, &fields).await;
+    assert_eq!(late.status, 409);
+    late.has("replaced or removed meanwhile").has(&typed).has("<option value=\"bob\" selected>");
+    late.has(&format!("action=\"{PROJECT}/secrets/new\""));
+    assert!(ground.stored().is_empty());
+    assert_eq!(ground.get(&path).await.status, 404);
 }
