@@ -55,6 +55,16 @@ fn every_state_is_accessible_and_fits() {
 }
 
 #[test]
+fn nothing_is_lost_or_done_twice_by_a_mishap() {
+    play("mishaps", &[]);
+}
+
+#[test]
+fn nothing_is_lost_or_done_twice_by_a_mishap_without_scripts() {
+    play("mishaps", &["--without-script"]);
+}
+
+#[test]
 fn markup_in_fields_runs_nowhere() {
     play("hostile", &[]);
 }

@@ -116,10 +116,17 @@ def visit(service: Service, browser: Browser, inspect: Inspection) -> None:
     long = "a-rather-long-name-of-an-organization-that-somebody-chose-in-a-good-mood"
     project = f"{long}/field-survey-2026"
     service.register(token, project, long, ["ada", f"{'b' * 60}@example.org"])
-    for part in range(9):
+    for part in range(51):
         service.register(token, f"ninja/part-{part}", long, ["ada"])
     browser.open(service.origin + "/")
     look("overview, full")
+    browser.follow("Next page of projects")
+    look("overview, the second page")
+    browser.open(service.origin + "/?q=nowhere")
+    look("overview, nothing found")
+    browser.open(service.origin + "/sessions")
+    look("who is logged in")
+    browser.open(service.origin + "/")
     browser.follow(f"{project} in {long}")
     look("secrets, none")
     here = browser.address
@@ -192,6 +199,18 @@ def visit(service: Service, browser: Browser, inspect: Inspection) -> None:
     look("take access away")
     browser.open(service.origin + "/organizations/nowhere/secrets")
     look("not found")
+    browser.open(here + "/new?kind=envvar")
+    browser.paste("Value", "x" * 100)
+    browser.driver.execute_script("document.getElementById('name').value = 'A'.repeat(1200000)")
+    browser.press("Save the secret")
+    look("too long")
+    browser.open(here + "/new?kind=envvar")
+    browser.fill("Name", "A")
+    browser.driver.delete_all_cookies()
+    browser.press("Save the secret")
+    look("a form that is given back")
+    browser.open(service.another_link())
+    browser.press("Log in as an operator")
     browser.open(f"{service.origin}/organizations/{urllib.parse.quote(long)}/secrets")
     look("organization")
     browser.reveal("Logged in as Operator")

@@ -152,6 +152,18 @@ class Browser:
                 return row.text
         raise AssertionError(f"no line {name!r} at {self.address}")
 
+    def rows(self) -> list[str]:
+        """The lines of a table."""
+        return [row.text for row in self.driver.find_elements(By.CSS_SELECTOR, "tbody tr")]
+
+    def fits(self, width: int) -> None:
+        """Nothing is wider than a screen of this width."""
+        metrics = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+        content = self.driver.execute_script("return document.documentElement.scrollWidth")
+        self.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+        assert content <= width, f"{content} px wide on a screen of {width}: {self.address}"
+
     def shown_once(self) -> str:
         """A new token."""
         return self.driver.find_element(By.CSS_SELECTOR, "code.once").text
@@ -214,6 +226,9 @@ class Browser:
 
     def activate(self, element: WebElement) -> None:
         element.click()
+
+    def double_click(self, element: WebElement) -> None:
+        webdriver.ActionChains(self.driver, duration=0).double_click(element).perform()
 
     def reach(self, element: WebElement) -> None:
         element.click()

@@ -54,14 +54,7 @@ class Service:
         assert not left, f"a job left something behind: {left}"
 
     def _start(self) -> None:
-        self.process = subprocess.Popen(
-            self._command("serve", "--listen", "127.0.0.1:0"),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env=self._environment(),
-            text=True,
-        )
+        self.process = self._serve()
         assert self.process.stderr is not None
         said = []
         for line in self.process.stderr:
@@ -76,6 +69,28 @@ class Service:
         self.said: list[str] = []
         self.reader = threading.Thread(target=lambda: self.said.extend(self.process.stderr))
         self.reader.start()
+
+    def another_link(self) -> str:
+        """A new link, as a restart prints it: from a second process on the same store."""
+        second = self._serve()
+        assert second.stderr is not None
+        with second, second.stderr:
+            lines = (line.strip() for line in second.stderr)
+            link = next((line for line in lines if "/login?link=" in line), "")
+            second.terminate()
+            second.stderr.read()
+        assert link, "the second service did not start"
+        return self.origin + link[link.index("/login?link=") :]
+
+    def _serve(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self._command("serve", "--listen", "127.0.0.1:0"),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            env=self._environment(),
+            text=True,
+        )
 
     def _command(self, *arguments: str) -> list[str]:
         return [str(self.binary), "--settings", str(self.settings), *arguments]
