@@ -19,6 +19,7 @@ from ground.browser import Browser  # noqa: E402
 from ground.service import Service  # noqa: E402
 
 PROJECT, ORGANIZATION = "ninja/field-survey", "ninja"
+OTHERS = ["alpine-club/huts", "alpine-club/trails", "ninja/street-trees", "ninja/water"]
 LARGEST_BYTES = 150_000
 
 
@@ -83,7 +84,10 @@ def show(service: Service, person: Photographer) -> None:
     person.fill("Name of a new token", "orchestrator")
     person.choose("It may", "Add and remove secrets too")
     person.press("Make a token")
-    service.register(person.shown_once(), PROJECT, ORGANIZATION, ["ada", "bob"])
+    token = person.shown_once()
+    for other in OTHERS:
+        service.register(token, other, other.split("/")[0], ["ada", "bob", "cleo"])
+    service.register(token, PROJECT, ORGANIZATION, ["ada", "bob"])
     organization = f"{service.origin}/organizations/{ORGANIZATION}"
     project = f"{service.origin}/projects/{PROJECT.replace('/', '%2F')}"
     add_service(person, organization, "ninja_org", "ninja")
@@ -92,6 +96,10 @@ def show(service: Service, person: Photographer) -> None:
     add_service(person, project, "ninja_project", "ninja")
     add_variable(person, project, "TILES_API_KEY", "not-a-real-key-of-tiles")
     add_service(person, project, "ninja_user", "ninja", "ada")
+    add_service(person, f"{service.origin}/projects/ninja%2Fwater", "water_reader", "network")
+    add_variable(person, f"{service.origin}/organizations/alpine-club", "DEM_KEY", "not-a-real-key")
+    person.open(service.origin + "/")
+    person.take("overview")
     person.open(f"{project}/secrets")
     person.take("secrets")
     person.take("secrets-dark", "dark")
