@@ -61,7 +61,7 @@ impl Page {
 }
 
 /// All that a browser can ask for: the page, the login, and what both are drawn with. What goes
-/// wrong on the way is shown as a page by [`dressed`], which goes around everything.
+/// wrong on the way is shown as a page by `dressed`, which goes around everything.
 pub fn router(page: Page, login: Login) -> Router {
     pages(page)
         .layer(from_fn_with_state(login.clone(), visitor::enter))
