@@ -52,7 +52,7 @@ endef
 .PHONY: help
 help: ## Lists these targets
 	@sed -nE 's/^([a-z-]+):.*## (.*)/\1\t\2/p' $(firstword $(MAKEFILE_LIST)) \
-	    | while IFS=$$'\t' read -r name text; do printf 'make %-11s %s\n' "$$name" "$$text"; done
+	    | while IFS=$$'\t' read -r name text; do printf 'make %-13s %s\n' "$$name" "$$text"; done
 
 .PHONY: demo-deps
 demo-deps: ## Installs what the build and the demo need (QGIS, PostGIS, a C compiler)
@@ -142,9 +142,16 @@ fuzz: ## Throws bytes at what reads tokens, services and descriptors (needs g++;
 deny: ## Checks licences, sources and duplicates of the dependencies (needs cargo-deny)
 	$(CARGO) deny check bans licenses sources
 
+# For how long the service is under load while its memory is watched; what it promises is ten minutes.
+BENCH_SECONDS ?= 60
+
 .PHONY: bench
-bench: deps bench-deps ## Measures
-	$(CARGO) bench --locked --bench runs
+bench: deps bench-deps ## Measures (the service under load for BENCH_SECONDS)
+	BENCH_SECONDS=$(BENCH_SECONDS) $(CARGO) bench --locked --bench runs
+
+.PHONY: bench-service
+bench-service: deps ## Measures the secrets service alone
+	BENCH_SECONDS=$(BENCH_SECONDS) $(CARGO) bench --locked --bench runs -- service
 
 .PHONY: fmt
 fmt: ## Formats the code

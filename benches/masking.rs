@@ -16,7 +16,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use qgis_secrets::redact::{Masker, Sensitive};
 use qgis_secrets::secret::Value;
 
-use super::{Home, row};
+use super::{Home, judged, row};
 
 /// As the first argument: be a pump. The second says which.
 pub(super) const PUMP: &str = "--pump";
@@ -51,12 +51,6 @@ pub(super) fn measure() {
 
 fn gib() -> f64 {
     (FILE * TIMES) as f64 / f64::from(1 << 30)
-}
-
-/// A row with a limit, and whether it is kept.
-fn judged(what: &str, measured: f64, digits: usize, limit: f64, kept: bool) {
-    let verdict = if kept { "kept" } else { "NOT KEPT" };
-    println!("{what:<58} {measured:>12.digits$} {limit:>9} {verdict}");
 }
 
 /// A log of 100,000 lines of real work, over and over.

@@ -1,12 +1,14 @@
 //! What a run costs, side by side with what it is compared with, as ratios in one run.
 //!
 //! Each pair is measured in turn, A B A B …, so that a machine whose speed drifts does not favour
-//! one of them; the ratio is that of the medians. Nothing here passes or fails, but what masking
-//! costs is said to keep its limits or not. `-- masking` measures that alone.
+//! one of them; the ratio is that of the medians. Nothing here passes or fails, but what masking and
+//! the secrets service cost is said to keep its limits or not. `-- masking` and `-- service` measure
+//! those alone.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a benchmark")]
 
 mod masking;
+mod service;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -28,8 +30,9 @@ fn main() {
     match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [masking::PUMP, which] => return masking::pump(which),
         ["masking"] => return masking::measure(),
+        ["service"] => return service::measure(),
         [] => {}
-        _ => panic!("only `masking` may be named"),
+        _ => panic!("only `masking` or `service` may be named"),
     }
     let five = Home::with_secrets(5);
     println!("{PAIRS} pairs each, after {WARM_UP} that don't count; medians\n");
@@ -40,6 +43,8 @@ fn main() {
     memory_and_idleness(&five);
     println!();
     masking::measure();
+    println!();
+    service::measure();
     println!();
     stages(&five);
 }
@@ -146,6 +151,20 @@ fn stages(five: &Home) {
 
 fn row(what: &str, measured: impl std::fmt::Display, at_most: &str) {
     println!("{what:<58} {measured:>12} {at_most:>9}");
+}
+
+/// A row with a limit, and whether it is kept.
+fn judged(what: &str, measured: f64, digits: usize, limit: f64, kept: bool) {
+    let verdict = if kept { "kept" } else { "NOT KEPT" };
+    println!("{what:<58} {measured:>12.digits$} {limit:>9} {verdict}");
+}
+
+fn at_most(what: &str, measured: f64, digits: usize, limit: f64) {
+    judged(what, measured, digits, limit, measured <= limit);
+}
+
+fn at_least(what: &str, measured: f64, digits: usize, limit: f64) {
+    judged(&format!("{what}, at least"), measured, digits, limit, measured >= limit);
 }
 
 fn ratio(a: Duration, b: Duration) -> String {
