@@ -3,6 +3,8 @@
 //! Invariant: who does it in the local store is in its audit, by the account's name; they could
 //! change the store's file anyway.
 
+use serde::de::DeserializeOwned;
+
 use super::args::ServerArgs;
 use super::block_on;
 use super::secret::{author, store_for_service};
@@ -10,7 +12,7 @@ use crate::access::{Access, Actor, Grant, Scope, Via};
 use crate::client::Server;
 use crate::error::Error;
 use crate::secret::{Id, Value};
-use crate::server::administration::{Administration, Refusal};
+use crate::server::administration::{Administration, PageRequest, Refusal};
 use crate::server::service;
 use crate::settings::Settings;
 use crate::store::Pool;
@@ -67,6 +69,34 @@ impl Here {
             self.pool.close().await;
             done
         })?
+    }
+}
+
+impl Place {
+    /// All parts of a list, in their order, at a service (`path`) or here (`here`), until `take`
+    /// has enough of them.
+    ///
+    /// `next` says where the part after this one begins.
+    pub(super) fn all<P: DeserializeOwned>(
+        self,
+        path: &str,
+        next: impl Fn(&P) -> Option<String>,
+        here: &impl AsyncFn(&Here, PageRequest) -> Result<P, Refusal>,
+        mut take: impl FnMut(P) -> bool,
+    ) -> Result<(), Error> {
+        match self {
+            Self::Server(server) => Ok(block_on(server.all(path, next, take))??),
+            Self::Here(place) => place.finish(async |place| {
+                let mut page = PageRequest::first();
+                loop {
+                    let part = here(place, page.clone()).await?;
+                    page.after = next(&part);
+                    if !take(part) || page.after.is_none() {
+                        return Ok(());
+                    }
+                }
+            }),
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::administer::{self, Place};
+use super::administer::{self, Here, Place};
 use super::args::{Format, ServerArgs};
 use super::block_on;
 use super::output::{self, Table, harmless};
@@ -12,7 +12,7 @@ use crate::access::Access;
 use crate::client::Body;
 use crate::error::Error;
 use crate::secret::{Id, Value};
-use crate::server::administration::{PageRequest, TokenRequest};
+use crate::server::administration::TokenRequest;
 use crate::server::api::shapes;
 use crate::settings::Settings;
 use crate::wire::management::{Token, Tokens, segment};
@@ -128,29 +128,18 @@ struct Issued {
 
 fn list(place: Place, args: &ListArgs) -> Result<u8, Error> {
     let scope = administer::scope(args.organization.as_ref(), args.project.as_ref());
+    let path = format!("/v1/tokens{}", administer::query(scope.as_ref()));
+    let here = async |here: &Here, page| {
+        let part = here.administration.api_tokens(&here.actor, scope.as_ref(), page).await?;
+        let tokens = part.items.into_iter().map(shapes::token).collect();
+        Ok(Tokens { tokens, next: part.next })
+    };
     let mut tokens: Vec<Token> = Vec::new();
-    match place {
-        Place::Server(server) => {
-            let path = format!("/v1/tokens{}", administer::query(scope.as_ref()));
-            let take = |part: Tokens| {
-                tokens.extend(part.tokens);
-                true
-            };
-            block_on(server.all(&path, |part: &Tokens| part.next.clone(), take))??;
-        }
-        Place::Here(here) => here.finish(async |here| {
-            let mut page = PageRequest::first();
-            loop {
-                let (of, asked) = (scope.as_ref(), page.clone());
-                let part = here.administration.api_tokens(&here.actor, of, asked).await?;
-                tokens.extend(part.items.into_iter().map(shapes::token));
-                match part.next {
-                    Some(next) => page.after = Some(next),
-                    None => return Ok(()),
-                }
-            }
-        })?,
-    }
+    let take = |part: Tokens| {
+        tokens.extend(part.tokens);
+        true
+    };
+    place.all(&path, |part: &Tokens| part.next.clone(), &here, take)?;
     if args.format == Format::Json {
         output::json(&Tokens { tokens, next: None })?;
         return Ok(0);

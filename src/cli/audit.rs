@@ -2,13 +2,12 @@
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::administer::{self, Place};
+use super::administer::{self, Here, Place};
 use super::args::ServerArgs;
-use super::block_on;
 use super::output;
 use crate::error::Error;
 use crate::secret::{Id, Value};
-use crate::server::administration::{AuditFilter, PageRequest};
+use crate::server::administration::AuditFilter;
 use crate::server::api::shapes;
 use crate::settings::Settings;
 use crate::wire::management::{Audit, AuditRow};
@@ -68,7 +67,7 @@ fn export(place: Place, args: &ExportArgs) -> Result<u8, Error> {
     }
     let mut printed = Ok(());
     // Rows come the newest first: at the first that is too old all is said.
-    let mut take = |part: Audit| {
+    let take = |part: Audit| {
         let mut text = String::new();
         let mut more = true;
         for row in part.rows {
@@ -87,25 +86,14 @@ fn export(place: Place, args: &ExportArgs) -> Result<u8, Error> {
         printed = output::print(&text);
         more && printed.is_ok()
     };
-    match place {
-        Place::Server(server) => {
-            let path = format!("/v1/audit{}", administer::query(scope.as_ref()));
-            block_on(server.all(&path, |part: &Audit| part.next.clone(), take))??;
-        }
-        Place::Here(here) => here.finish(async |here| {
-            let mut page = PageRequest::first();
-            let filter = AuditFilter { scope, ..AuditFilter::default() };
-            loop {
-                let asked = page.clone();
-                let part = here.administration.audit(&here.actor, &filter, asked).await?;
-                let rows = part.items.into_iter().map(shapes::audit_row).collect();
-                match (take(Audit { rows, next: None }), part.next) {
-                    (true, Some(next)) => page.after = Some(next),
-                    _ => return Ok(()),
-                }
-            }
-        })?,
-    }
+    let path = format!("/v1/audit{}", administer::query(scope.as_ref()));
+    let filter = AuditFilter { scope, ..AuditFilter::default() };
+    let here = async |here: &Here, page| {
+        let part = here.administration.audit(&here.actor, &filter, page).await?;
+        let rows = part.items.into_iter().map(shapes::audit_row).collect();
+        Ok(Audit { rows, next: part.next })
+    };
+    place.all(&path, |part: &Audit| part.next.clone(), &here, take)?;
     printed.map(|()| 0)
 }
 

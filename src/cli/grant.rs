@@ -2,14 +2,13 @@
 
 use clap::{Args, Subcommand};
 
-use super::administer::{self, Place};
+use super::administer::{self, Here, Place};
 use super::args::{Format, ServerArgs};
 use super::block_on;
 use super::output::{self, Table, harmless};
 use crate::client::Body;
 use crate::error::Error;
 use crate::secret::{Id, Value};
-use crate::server::administration::PageRequest;
 use crate::server::api::shapes;
 use crate::settings::Settings;
 use crate::wire::management::{Grant, Grants, Revoked, segment};
@@ -112,29 +111,18 @@ fn add(place: Place, args: &AddArgs) -> Result<u8, Error> {
 
 fn list(place: Place, args: &ListArgs) -> Result<u8, Error> {
     let scope = administer::scope(args.organization.as_ref(), args.project.as_ref());
+    let path = format!("/v1/grants{}", administer::query(scope.as_ref()));
+    let here = async |here: &Here, page| {
+        let part = here.administration.grants(&here.actor, scope.as_ref(), page).await?;
+        let grants = part.items.into_iter().map(shapes::granted).collect();
+        Ok(Grants { grants, next: part.next })
+    };
     let mut grants: Vec<Grant> = Vec::new();
-    match place {
-        Place::Server(server) => {
-            let path = format!("/v1/grants{}", administer::query(scope.as_ref()));
-            let take = |part: Grants| {
-                grants.extend(part.grants);
-                true
-            };
-            block_on(server.all(&path, |part: &Grants| part.next.clone(), take))??;
-        }
-        Place::Here(here) => here.finish(async |here| {
-            let mut page = PageRequest::first();
-            loop {
-                let (of, asked) = (scope.as_ref(), page.clone());
-                let part = here.administration.grants(&here.actor, of, asked).await?;
-                grants.extend(part.items.into_iter().map(shapes::granted));
-                match part.next {
-                    Some(next) => page.after = Some(next),
-                    None => return Ok(()),
-                }
-            }
-        })?,
-    }
+    let take = |part: Grants| {
+        grants.extend(part.grants);
+        true
+    };
+    place.all(&path, |part: &Grants| part.next.clone(), &here, take)?;
     if args.format == Format::Json {
         output::json(&Grants { grants, next: None })?;
         return Ok(0);
