@@ -2,13 +2,13 @@
 //!
 //! Invariants:
 //! - Nobody can give more than they have: whoever may give a grant administers all that it covers.
-//! - An API token is never more than its one grant. It gives no grants and issues no tokens, or it
-//!   would outlive its own expiry.
+//! - An API token is never more than its one grant, and gives nothing on unless it was made to
+//!   ([`Access::Delegate`]). The tokens that it makes end with it.
 //! - What somebody may not see is [`Denied::Hidden`], which has to be answered exactly as what
 //!   doesn't exist.
 //!
-//! A grant stands on its own: a token lives on when the person who made it loses theirs, and is
-//! ended by whoever administers its scope, or by its expiry.
+//! A grant stands on its own: it stays when who gave it loses theirs. So does a token that a person
+//! made; it is ended by whoever administers its scope, or by its expiry.
 
 use std::fmt;
 use std::str::FromStr;
@@ -122,19 +122,23 @@ impl fmt::Display for Grant {
 pub enum Access {
     /// Listing secrets and explaining; nothing else.
     Read,
-    /// All that the grant allows. A person has this.
+    /// All that the grant allows but giving on and taking away.
     Manage,
+    /// All that the grant allows: also giving grants and taking them away, making API tokens and
+    /// ending them. A person has this.
+    Delegate,
 }
 
 impl Access {
     /// Every access.
-    pub const ALL: [Self; 2] = [Self::Read, Self::Manage];
+    pub const ALL: [Self; 3] = [Self::Read, Self::Manage, Self::Delegate];
 
     /// The word in documents and the store.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Read => "read",
             Self::Manage => "manage",
+            Self::Delegate => "delegate",
         }
     }
 }
@@ -152,9 +156,12 @@ impl FromStr for Access {
         Self::ALL
             .into_iter()
             .find(|access| access.as_str() == word)
-            .ok_or(UnknownWord("an access: read or manage"))
+            .ok_or(UnknownWord("an access: read, manage or delegate"))
     }
 }
+
+/// How subjects of API tokens begin; the token's id follows. No person's does.
+pub const TOKEN_SUBJECT: &str = "token:";
 
 /// Who does something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -315,6 +322,20 @@ impl Action {
         Self::Register,
         Self::PurgeUser,
     ];
+
+    /// The least access with which it can be done.
+    fn needs(self) -> Access {
+        match self {
+            Self::See => Access::Read,
+            Self::Change
+            | Self::SeeMembers
+            | Self::SeeAccess
+            | Self::SeeAudit
+            | Self::Register
+            | Self::PurgeUser => Access::Manage,
+            Self::Give | Self::Revoke | Self::Issue | Self::RevokeToken => Access::Delegate,
+        }
+    }
 }
 
 /// Why not.
@@ -326,8 +347,11 @@ pub enum Denied {
     /// A token that only reads.
     #[error("this API token may list and explain only; use one whose access is `manage`")]
     ReadOnly,
-    /// A token that would outlive itself.
-    #[error("an API token cannot give grants or issue tokens; log in to do that")]
+    /// A token that was not made to give or take away.
+    #[error(
+        "this API token may not give or take away grants and tokens; use one whose access is \
+         `delegate`, or log in"
+    )]
     Delegation,
     /// It concerns everybody.
     #[error("this needs an operator")]
@@ -372,14 +396,10 @@ pub fn may(actor: &Actor, action: Action, place: Option<&Place>) -> Result<(), D
         Some(_) if !matches!(action, Action::Register | Action::PurgeUser) => {}
         _ => return Err(Denied::OperatorOnly),
     }
-    if actor.access == Access::Read && action != Action::See {
-        return Err(Denied::ReadOnly);
+    if actor.access >= action.needs() {
+        return Ok(());
     }
-    let delegates = matches!(action, Action::Give | Action::Issue);
-    if delegates && matches!(actor.via, Via::ApiToken { .. }) {
-        return Err(Denied::Delegation);
-    }
-    Ok(())
+    Err(if actor.access == Access::Read { Denied::ReadOnly } else { Denied::Delegation })
 }
 
 #[cfg(test)]

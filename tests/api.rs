@@ -1,11 +1,13 @@
 //! The management API, through `qgis-secrets serve`.
 //!
 //! - `client`: the command line, with `--server` and without
+//! - `delegation`: what tokens that give on can't do
 //! - `inputs`: what is sent: too much, nonsense, tricks
 //! - `permissions`: every route with every kind of token
 //! - `secrets`: adding, importing, listing, removing; values never come back
 
 mod client;
+mod delegation;
 mod inputs;
 mod permissions;
 mod secrets;
@@ -31,6 +33,7 @@ use qgis_secrets::store::{Keyring, access, database};
 use serde_json::{Value as Json, json};
 use tokio::runtime::Runtime;
 
+use crate::job_tokens::{Forger, jwks};
 use crate::support::Sandbox;
 
 /// How long an answer may take on a busy machine.
@@ -58,6 +61,8 @@ const SETTINGS: &str = "
 /// | `home` | | `ada` | |
 struct Service {
     sandbox: Sandbox,
+    /// Who signs the tokens of jobs.
+    orchestrator: Forger,
     runtime: Runtime,
     administration: Administration,
     operator: Actor,
@@ -134,27 +139,41 @@ impl Service {
             name: "Root".into(),
             claimed: vec![Grant::Operator],
             grants: vec![Grant::Operator],
-            access: Access::Manage,
+            access: Access::Delegate,
             via: Via::Link,
         };
         runtime.block_on(register(&administration, &operator));
-        let settings = sandbox.write("settings.toml", settings);
+        let orchestrator = Forger::ed25519("o");
+        let keys = sandbox.write("orchestrator.jwks", jwks(&[&orchestrator]));
+        let keys = format!("[service.job_tokens]\nkeys_files = ['{}']\n", keys.display());
+        let settings = sandbox.write("settings.toml", format!("{settings}\n{keys}"));
         let mut command = sandbox.command(["serve", "--listen", "127.0.0.1:0", "--settings"]);
         command.arg(settings).stdout(Stdio::null());
         let mut child = command.spawn().unwrap();
         let (address, log) = listen(&mut child);
         let address = address.recv_timeout(PATIENCE).unwrap();
         let tokens = BTreeMap::new();
-        let mut service =
-            Self { sandbox, runtime, administration, operator, child, address, log, tokens };
+        let mut service = Self {
+            sandbox,
+            orchestrator,
+            runtime,
+            administration,
+            operator,
+            child,
+            address,
+            log,
+            tokens,
+        };
         for (name, grant, access) in [
             ("operator", Grant::Operator, Access::Manage),
             ("organization", Grant::OrganizationAdmin(id("org")), Access::Manage),
             ("project", Grant::ProjectAdmin(id("survey")), Access::Manage),
             ("stranger", Grant::ProjectAdmin(id(AWKWARD)), Access::Manage),
             ("reader", Grant::Operator, Access::Read),
-            ("revoked", Grant::Operator, Access::Manage),
-            ("expired", Grant::Operator, Access::Manage),
+            ("delegate", Grant::Operator, Access::Delegate),
+            ("project-delegate", Grant::ProjectAdmin(id("survey")), Access::Delegate),
+            ("revoked", Grant::Operator, Access::Delegate),
+            ("expired", Grant::Operator, Access::Delegate),
         ] {
             let (id, text) = service.issue(name, grant, access);
             match name {
@@ -198,8 +217,7 @@ impl Service {
 
     /// Sends a request as the holder of one of the tokens.
     fn ask(&self, token: &str, method: &str, path: &str, body: Option<&Json>) -> Answer {
-        let authorization = format!("Authorization: Bearer {}\r\n", self.tokens[token]);
-        self.send(method, path, &authorization, body.map(Json::to_string).as_deref())
+        self.bearing(&self.tokens[token], method, path, body)
     }
 
     fn get(&self, path: &str) -> Answer {
@@ -210,9 +228,26 @@ impl Service {
         self.ask("operator", "POST", path, Some(&body))
     }
 
+    fn post_as(&self, token: &str, path: &str, body: Json) -> Answer {
+        self.ask(token, "POST", path, Some(&body))
+    }
+
     /// Sends a request with these header lines; a body is JSON unless they say otherwise.
     fn send(&self, method: &str, path: &str, headers: &str, body: Option<&str>) -> Answer {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n");
+        self.send_to("x", method, path, headers, body)
+    }
+
+    /// The same under a name of the service's own, as browsers do.
+    fn send_to(
+        &self,
+        host: &str,
+        method: &str,
+        path: &str,
+        headers: &str,
+        body: Option<&str>,
+    ) -> Answer {
+        let line = format!("{method} {path} HTTP/1.1\r\n");
+        let mut head = format!("{line}Host: {host}\r\nConnection: close\r\n");
         head.push_str(headers);
         if let Some(body) = body {
             if !headers.contains("Content-Type:") {
@@ -231,6 +266,12 @@ impl Service {
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer:?}"));
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         Answer { status, head: head.to_owned(), body: body.to_owned() }
+    }
+
+    /// Sends a request with this token, known to the harness or not.
+    fn bearing(&self, token: &str, method: &str, path: &str, body: Option<&Json>) -> Answer {
+        let authorization = format!("Authorization: Bearer {token}\r\n");
+        self.send(method, path, &authorization, body.map(Json::to_string).as_deref())
     }
 
     /// What it said of itself so far.

@@ -14,6 +14,7 @@ mod program;
 mod registry;
 mod server;
 mod sessions;
+mod upgrading;
 mod walk;
 
 /// Each of these functions, as a test on either database.

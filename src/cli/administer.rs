@@ -51,7 +51,7 @@ impl Place {
             name,
             claimed: vec![Grant::Operator],
             grants: vec![Grant::Operator],
-            access: Access::Manage,
+            access: Access::Delegate,
             via: Via::Link,
         };
         Ok(Self::Here(Box::new(Here { administration, actor, pool })))

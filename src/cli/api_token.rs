@@ -15,7 +15,7 @@ use crate::secret::{Id, Value};
 use crate::server::administration::TokenRequest;
 use crate::server::api::shapes;
 use crate::settings::Settings;
-use crate::wire::management::{Token, Tokens, segment};
+use crate::wire::management::{EndedToken, Token, Tokens, segment};
 
 /// Commands on API tokens.
 #[derive(Debug, Subcommand)]
@@ -30,7 +30,8 @@ pub(super) enum ApiTokenCommand {
 #[command(after_help = "\
 Examples:
   (umask 077; qgis-secrets api-token create orchestrator --operator > token)
-  qgis-secrets api-token create dashboard -O org-81 --read-only --days 30")]
+  qgis-secrets api-token create dashboard -O org-81 --read-only --days 30
+  qgis-secrets api-token create provisioning -O org-81 --delegate --days 7")]
 #[command(group = clap::ArgGroup::new("what").required(true))]
 pub(super) struct CreateArgs {
     /// What to call it
@@ -48,7 +49,10 @@ pub(super) struct CreateArgs {
     /// It may list and explain only
     #[arg(long)]
     read_only: bool,
-    /// For how many days it works, 1 to 365 (default: 90)
+    /// It may also give grants and make tokens, no wider and no longer than its own, and end both
+    #[arg(long, conflicts_with = "read_only")]
+    delegate: bool,
+    /// For how many days it works, 1 to 365 (default: 90, or until the token that makes it ends)
     #[arg(long, value_name = "DAYS")]
     days: Option<u32>,
     #[command(flatten)]
@@ -71,7 +75,7 @@ pub(super) struct ListArgs {
     server: ServerArgs,
 }
 
-/// End a token, at once.
+/// End a token, at once, with those that it made.
 #[derive(Debug, Args)]
 pub(super) struct RevokeArgs {
     /// The token's id, from `api-token list`; also the part between the last two `_` of the token
@@ -95,9 +99,13 @@ pub(super) fn run(
 }
 
 fn create(place: Place, args: &CreateArgs) -> Result<u8, Error> {
-    let CreateArgs { name, operator, organization, project, read_only, days, server: _ } = args;
+    let CreateArgs { name, operator, organization, project, days, .. } = args;
     let grant = administer::grant(*operator, organization.as_ref(), project.as_ref())?;
-    let access = if *read_only { Access::Read } else { Access::Manage };
+    let access = match (args.read_only, args.delegate) {
+        (true, _) => Access::Read,
+        (_, true) => Access::Delegate,
+        _ => Access::Manage,
+    };
     let (token, text) = match place {
         Place::Server(server) => {
             let body = Body::new().with("name", name).with("role", grant.role().as_str());
@@ -164,15 +172,18 @@ fn list(place: Place, args: &ListArgs) -> Result<u8, Error> {
 }
 
 fn revoke(place: Place, args: &RevokeArgs) -> Result<u8, Error> {
-    let token: Token = match place {
+    let EndedToken { token, made } = match place {
         Place::Server(server) => {
             block_on(server.delete(&format!("/v1/tokens/{}", segment(&args.id))))??
         }
         Place::Here(here) => here.finish(async |here| {
-            let revoked = here.administration.revoke_api_token(&here.actor, &args.id).await?;
-            Ok(shapes::token(revoked))
+            let ended = here.administration.revoke_api_token(&here.actor, &args.id).await?;
+            Ok(shapes::ended(ended))
         })?,
     };
     output::line(&harmless(&format!("revoked {} ({})", token.id, token.name)))?;
+    for Token { id, name, created_by, .. } in made {
+        output::line(&harmless(&format!("revoked {id} ({name}), made by {created_by}")))?;
+    }
     Ok(0)
 }

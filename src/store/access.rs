@@ -11,7 +11,7 @@ use super::page::{Page, PageRequest};
 use super::rows::id;
 use super::schema::StoreError;
 use super::secrets::now;
-use crate::access::{Access, Grant, Role, Scope};
+use crate::access::{Access, Grant, Role, Scope, TOKEN_SUBJECT};
 
 /// How long the time of a token's last use stays as it is, in seconds.
 const USED_EVERY: i64 = 60;
@@ -166,10 +166,31 @@ pub fn recognize(
     }
 }
 
-/// Ends a token now; true if it was not ended before.
-pub fn revoke_token(database: &mut dyn Database, id: &str) -> Result<bool, StoreError> {
-    let sql = "UPDATE api_token SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL";
-    Ok(database.execute(sql, parameters![id, &now()])? > 0)
+/// Ends a token now, with all that it made; returns those that were not ended before, itself first.
+pub fn revoke_token(database: &mut dyn Database, id: &str) -> Result<Vec<ApiToken>, StoreError> {
+    let mut ended: Vec<ApiToken> = find_token(database, id)?.into_iter().collect();
+    ended.extend(made_by_token(database, id)?);
+    ended.retain(|token| token.revoked_at.is_none());
+    let at = now();
+    for token in &mut ended {
+        let sql = "UPDATE api_token SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL";
+        database.execute(sql, parameters![&token.id, &at])?;
+        token.revoked_at = Some(at.clone());
+    }
+    Ok(ended)
+}
+
+/// The tokens that a token made, those that they made, and so on, by id.
+fn made_by_token(database: &mut dyn Database, id: &str) -> Result<Vec<ApiToken>, StoreError> {
+    let sql = format!(
+        "WITH RECURSIVE made (id) AS (
+             SELECT id FROM api_token WHERE created_by = $1
+             UNION SELECT further.id FROM made
+                 JOIN api_token further ON further.created_by = '{TOKEN_SUBJECT}' || made.id)
+         SELECT {TOKEN} FROM api_token WHERE id IN (SELECT id FROM made) ORDER BY id"
+    );
+    let subject = format!("{TOKEN_SUBJECT}{id}");
+    database.query(&sql, parameters![&subject])?.iter().map(api_token).collect()
 }
 
 /// Whether the time of a token's last use is to be written.
@@ -218,20 +239,25 @@ pub fn tokens_made_by(
     rows.iter().map(api_token).collect()
 }
 
-/// Ends all that was given for a scope: its grants go, its tokens are revoked.
-pub fn end(database: &mut dyn Database, scope: &Scope) -> Result<(), StoreError> {
+/// Ends all that was given for a scope: its grants go, its tokens are revoked, with those that they
+/// made. Returns the tokens that worked until now.
+pub fn end(database: &mut dyn Database, scope: &Scope) -> Result<Vec<ApiToken>, StoreError> {
     let grant = scope.admin();
     let (role, owner) = columns(&grant);
     database.execute(
         "DELETE FROM access_grant WHERE role = $1 AND owner = $2",
         parameters![role, owner],
     )?;
-    database.execute(
-        "UPDATE api_token SET revoked_at = $3
-         WHERE role = $1 AND owner = $2 AND revoked_at IS NULL",
-        parameters![role, owner, &now()],
+    let rows = database.query(
+        "SELECT id FROM api_token WHERE role = $1 AND owner = $2 AND revoked_at IS NULL
+         ORDER BY id",
+        parameters![role, owner],
     )?;
-    Ok(())
+    let mut ended = Vec::new();
+    for row in &rows {
+        ended.extend(revoke_token(database, row.text(0)?)?);
+    }
+    Ok(ended)
 }
 
 /// Role and owner, `''` for what is for everything.

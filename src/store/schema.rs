@@ -10,7 +10,7 @@ use super::seal::{Context, KeyId, OpenError};
 
 /// The version of the tables below. SQLite has it in `PRAGMA user_version`, PostgreSQL in
 /// `store_version`.
-pub const VERSION: i64 = 2;
+pub const VERSION: i64 = 3;
 
 /// Marks the file as ours: "QSec".
 pub const APPLICATION_ID: i64 = 0x5153_6563;
@@ -56,7 +56,7 @@ pub const SECRETS: &str = r#"
 "#;
 
 /// The tables of the service, since version 2: who may do what, who belongs where, and what was
-/// done. A time that is compared is an integer, in seconds since 1970; the others are RFC 3339.
+/// done. Version 3 added the access `delegate` of API tokens. A time that is compared is an integer, in seconds since 1970; the others are RFC 3339.
 pub const SERVICE: &str = r#"
     CREATE TABLE organization (
         id TEXT PRIMARY KEY,
@@ -92,7 +92,7 @@ pub const SERVICE: &str = r#"
         digest BLOB NOT NULL UNIQUE,
         role TEXT NOT NULL,
         owner TEXT NOT NULL,
-        access TEXT NOT NULL CHECK (access IN ('read', 'manage')),
+        access TEXT NOT NULL CHECK (access IN ('read', 'manage', 'delegate')),
         created_at TEXT NOT NULL,
         created_by TEXT NOT NULL,
         expires_at INTEGER NOT NULL,
@@ -100,6 +100,7 @@ pub const SERVICE: &str = r#"
         used_at INTEGER
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX api_token_by_owner ON api_token (role, owner, id);
+    CREATE INDEX api_token_by_maker ON api_token (created_by);
     CREATE TABLE session (
         digest BLOB PRIMARY KEY,
         subject TEXT NOT NULL,
@@ -149,6 +150,17 @@ pub const SERVICE: &str = r#"
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX audit_by_owner ON audit (owner, id);
 "#;
+
+/// What makes a table of the service, with its indexes.
+pub(super) fn making(table: &str) -> String {
+    let of = |statement: &&str| {
+        let statement = statement.trim_start();
+        statement.starts_with(&format!("CREATE TABLE {table} ("))
+            || statement.starts_with("CREATE INDEX ")
+                && statement.contains(&format!(" ON {table} ("))
+    };
+    SERVICE.split_inclusive(';').filter(of).collect()
+}
 
 /// A table of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -387,6 +399,12 @@ mod tests {
             assert!(!table.columns.is_empty() && !table.key.is_empty(), "{table:?}");
         }
         assert_eq!(tables(1).len(), 3);
+        for table in &all[3..] {
+            let making = making(table.name);
+            assert!(making.trim_start().starts_with("CREATE TABLE "), "{making}");
+            let indexes = SERVICE.matches(&format!(" ON {} (", table.name)).count();
+            assert_eq!(making.matches("CREATE ").count(), 1 + indexes, "{making}");
+        }
         let secret = all.iter().find(|table| table.name == "secret").unwrap();
         assert_eq!(secret.key, [0, 1, 2, 3, 4]);
         assert_eq!(secret.columns[2..4], ["user", "kind"]);

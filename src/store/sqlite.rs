@@ -19,7 +19,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::database::{Column, Database, Mode, Parameter, Place, Row};
 use super::keys;
-use super::schema::{APPLICATION_ID, SECRETS, SERVICE, StoreError, VERSION};
+use super::schema::{APPLICATION_ID, SECRETS, SERVICE, StoreError, VERSION, making};
 use super::seal::KeyId;
 
 /// How long to wait for another process's transaction.
@@ -262,12 +262,14 @@ impl Database for Sqlite {
         }
         self.begin(Mode::Write)?;
         // Another process may have done it while this one waited.
-        let older = self.version()? < VERSION;
-        if older {
-            self.batch(SERVICE)?;
-            self.pragma("user_version", VERSION)?;
+        let version = self.version()?;
+        match version {
+            VERSION => {}
+            1 => self.batch(SERVICE)?,
+            _ => self.batch(&to_third_version())?,
         }
-        self.commit().map(|()| older)
+        self.pragma("user_version", VERSION)?;
+        self.commit().map(|()| version < VERSION)
     }
 }
 
@@ -289,6 +291,18 @@ fn refuse_log(path: &Path) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+/// Makes the table of API tokens anew: SQLite can't change the condition of a column.
+fn to_third_version() -> String {
+    format!(
+        "ALTER TABLE api_token RENAME TO api_token_before;
+         DROP INDEX api_token_by_owner;
+         {}
+         INSERT INTO api_token SELECT * FROM api_token_before;
+         DROP TABLE api_token_before;",
+        making("api_token")
+    )
 }
 
 /// SQLite takes `$1` for a name, and numbers names as they come.

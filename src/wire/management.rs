@@ -228,7 +228,8 @@ pub struct Whoami {
     pub subject: String,
     /// What the token is called.
     pub name: String,
-    /// `read`: listing and explaining; `manage`: all that the grants allow.
+    /// `read`: listing and explaining; `manage`: adding and removing besides; `delegate`: giving
+    /// grants, making tokens and ending both besides.
     pub access: String,
     /// What it may administer.
     pub grants: Vec<Role>,
@@ -300,11 +301,11 @@ pub struct Token {
     pub organization: Option<String>,
     /// The project of a `project_admin`.
     pub project: Option<String>,
-    /// `read` or `manage`.
+    /// `read`, `manage` or `delegate`.
     pub access: String,
     /// When it was made.
     pub created_at: String,
-    /// Who made it.
+    /// Who made it; `token:` and an id: that token, which takes this one with it when it ends.
     pub created_by: String,
     /// When it ends by itself.
     pub expires_at: String,
@@ -312,6 +313,19 @@ pub struct Token {
     pub revoked_at: Option<String>,
     /// When it was last used, to the minute; `null`: never.
     pub used_at: Option<String>,
+}
+
+/// A token that was ended.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(utoipa::ToSchema))]
+pub struct EndedToken {
+    /// It.
+    #[serde(flatten)]
+    pub token: Token,
+    /// The tokens that it made, those that they made, and so on, that were ended with it.
+    #[serde(default)]
+    #[cfg_attr(test, schema(required = true))]
+    pub made: Vec<Token>,
 }
 
 /// API tokens for one organization or project, or those of operators, ended ones included.

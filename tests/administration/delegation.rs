@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use qgis_secrets::access::{Access, Actor, Grant};
 use qgis_secrets::secret::Value;
-use qgis_secrets::server::administration::{PageRequest, TokenRequest};
+use qgis_secrets::server::administration::{ApiToken, PageRequest, TokenRequest};
 
 use super::ground::{Ground, id, kind, looked, organization, project};
 use super::{MakeStore, on_both};
@@ -15,6 +15,11 @@ on_both!(
     the_use_of_a_token_is_noted_once_a_minute,
     nobody_can_pass_for_a_token_or_hide_in_a_name,
     lists_of_grants_come_in_parts,
+    a_token_gives_on_only_if_it_was_made_to_and_within_its_own,
+    what_a_token_gave_stays_and_says_who_gave_it,
+    no_token_outlives_the_one_that_made_it,
+    tokens_fall_with_the_one_that_made_them,
+    any_token_ends_itself_and_only_itself,
     everybody_sees_first_what_they_administer,
 );
 
@@ -51,7 +56,8 @@ async fn what_is_taken_away_is_gone_at_once(store: MakeStore) {
     let tokens = service.api_tokens(&pat, Some(&p), PageRequest::first()).await.unwrap();
     let ids: Vec<_> = tokens.items.iter().map(|token| &token.id).collect();
     assert_eq!(ids, [&token.id]);
-    service.revoke_api_token(&pat, &token.id).await.unwrap();
+    let ended = service.revoke_api_token(&pat, &token.id).await.unwrap();
+    assert_eq!((ended.token.id, ended.made), (token.id, vec![]));
     assert_eq!(kind(service.secret(&bearer, &secret.id).await), "token_invalid");
     assert_eq!(kind(service.authenticate_token(&text).await), "token_invalid");
     // A registered admin who is one no more.
@@ -188,4 +194,169 @@ async fn everybody_sees_first_what_they_administer(store: MakeStore) {
     service.delete_project(root, &id("q"), false).await.unwrap();
     service.delete_project(root, &id("own"), false).await.unwrap();
     assert_eq!(see(&ground.person("ann").await).await, "false x ");
+}
+
+/// A token of this access for `grant`, made by `by`.
+async fn token(ground: &Ground, by: &Actor, grant: Grant, access: Access) -> (ApiToken, Actor) {
+    let made = ground.service.issue_api_token(by, &request(grant, access, None)).await;
+    let (facts, text) = made.unwrap();
+    (facts, ground.service.authenticate_token(&text).await.unwrap())
+}
+
+async fn a_token_gives_on_only_if_it_was_made_to_and_within_its_own(store: MakeStore) {
+    let ground = Ground::new(store).await;
+    let Ground { service, root, .. } = &ground;
+    let (o, p, q) = (organization("o").admin(), project("p").admin(), project("q").admin());
+    // What it may give: to the project, to the organization, another's, everything.
+    let tries = async |actor: &Actor| {
+        let mut words = Vec::new();
+        for grant in [&p, &o, &q, &Grant::Operator] {
+            let given = kind(service.grant(actor, "new", grant).await);
+            for access in Access::ALL {
+                let asked = request(grant.clone(), access, None);
+                assert_eq!(kind(service.issue_api_token(actor, &asked).await), given);
+            }
+            words.push(given);
+        }
+        words
+    };
+    const ND: &str = "no_delegation";
+    let all = [
+        (Grant::Operator, ["ok", "ok", "ok", "ok"], [ND, ND, ND, ND]),
+        (
+            o.clone(),
+            ["ok", "ok", "not_found", "operator_only"],
+            [ND, ND, "not_found", "operator_only"],
+        ),
+        (
+            p.clone(),
+            ["ok", "not_found", "not_found", "operator_only"],
+            [ND, "not_found", "not_found", "operator_only"],
+        ),
+    ];
+    for (grant, may, may_not) in all {
+        let (_, delegate) = token(&ground, root, grant.clone(), Access::Delegate).await;
+        assert_eq!(tries(&delegate).await, may, "{grant}");
+        let (_, manage) = token(&ground, root, grant.clone(), Access::Manage).await;
+        assert_eq!(tries(&manage).await, may_not, "{grant}");
+        // The same of one that a token made.
+        let (_, made) = token(&ground, &delegate, grant.clone(), Access::Delegate).await;
+        assert_eq!(tries(&made).await, may, "{grant}");
+        let (_, made) = token(&ground, &delegate, grant.clone(), Access::Manage).await;
+        assert_eq!(tries(&made).await, may_not, "{grant}");
+    }
+    // A project that leaves the organization leaves its token too.
+    let (_, of_o) = token(&ground, root, o.clone(), Access::Delegate).await;
+    ground.put_project("p", Some("x"), &[], &[]).await;
+    assert_eq!(kind(service.grant(&of_o, "late", &p).await), "not_found");
+    assert_eq!(ground.person("late").await.grants, []);
+}
+
+async fn what_a_token_gave_stays_and_says_who_gave_it(store: MakeStore) {
+    let ground = Ground::new(store).await;
+    let Ground { service, root, .. } = &ground;
+    let p = project("p");
+    let (facts, delegate) = token(&ground, root, p.admin(), Access::Delegate).await;
+    let given = service.grant(&delegate, "new", &p.admin()).await.unwrap();
+    assert_eq!(given.granted_by, format!("token:{}", facts.id));
+    assert_eq!(ground.audited("grant.give").await[0], format!("token:{} allowed p", facts.id));
+    service.revoke_api_token(root, &facts.id).await.unwrap();
+    assert_eq!(ground.person("new").await.grants, [p.admin()]);
+    // Nobody makes a token pass for a person, or gives one a grant.
+    assert_eq!(kind(service.grant(root, &given.granted_by, &p.admin()).await), "invalid");
+    // It takes away what others gave, there and nowhere else.
+    let (_, delegate) = token(&ground, root, p.admin(), Access::Delegate).await;
+    let (_, manage) = token(&ground, root, p.admin(), Access::Manage).await;
+    assert_eq!(kind(service.revoke_grant(&manage, &given.id).await), "no_delegation");
+    assert_eq!(kind(service.revoke_grant(&delegate, &given.id).await), "ok");
+    for grant in [organization("o").admin(), project("q").admin(), Grant::Operator] {
+        let other = service.grant(root, "other", &grant).await.unwrap();
+        assert_eq!(kind(service.revoke_grant(&delegate, &other.id).await), "not_found", "{grant}");
+    }
+}
+
+async fn no_token_outlives_the_one_that_made_it(store: MakeStore) {
+    let ground = Ground::new(store).await;
+    let Ground { service, root, .. } = &ground;
+    let p = project("p").admin();
+    let made = service.issue_api_token(root, &request(p.clone(), Access::Delegate, Some(2))).await;
+    let (parent, text) = made.unwrap();
+    let delegate = service.authenticate_token(&text).await.unwrap();
+    let issue = async |days| {
+        service.issue_api_token(&delegate, &request(p.clone(), Access::Delegate, days)).await
+    };
+    for days in [3, 90, 365] {
+        let refused = issue(Some(days)).await.unwrap_err();
+        assert_eq!((refused.kind(), refused.field()), ("invalid", Some("days")), "{days}");
+        assert!(refused.to_string().contains("ends at"), "{refused}");
+    }
+    assert!(issue(Some(1)).await.unwrap().0.expires_at < parent.expires_at);
+    let (child, text) = issue(None).await.unwrap();
+    assert_eq!(child.expires_at, parent.expires_at);
+    // Nor does what that one makes.
+    let child = service.authenticate_token(&text).await.unwrap();
+    let grandchild = service.issue_api_token(&child, &request(p.clone(), Access::Read, None)).await;
+    assert_eq!(grandchild.unwrap().0.expires_at, parent.expires_at);
+    // One that has just expired makes none.
+    ground.sql("UPDATE api_token SET expires_at = 1").await;
+    for actor in [&delegate, &child] {
+        let late = service.issue_api_token(actor, &request(p.clone(), Access::Read, None)).await;
+        assert_eq!(kind(late), "token_invalid");
+        assert_eq!(kind(service.grant(actor, "late", &p).await), "token_invalid");
+    }
+    assert_eq!(ground.person("late").await.grants, []);
+}
+
+async fn tokens_fall_with_the_one_that_made_them(store: MakeStore) {
+    let ground = Ground::new(store).await;
+    let Ground { service, root, .. } = &ground;
+    let (o, p) = (organization("o"), project("p"));
+    let (_, untouched) = token(&ground, root, o.admin(), Access::Delegate).await;
+    let (beside, _) = token(&ground, &untouched, p.admin(), Access::Read).await;
+    let (parent, actor) = token(&ground, root, o.admin(), Access::Delegate).await;
+    let (child, delegate) = token(&ground, &actor, p.admin(), Access::Delegate).await;
+    let (before, _) = token(&ground, &delegate, p.admin(), Access::Read).await;
+    let (grandchild, reader) = token(&ground, &delegate, p.admin(), Access::Read).await;
+    // One that was ended before is not ended again.
+    service.revoke_api_token(&delegate, &before.id).await.unwrap();
+    let ended = service.revoke_api_token(root, &parent.id).await.unwrap();
+    assert_eq!(ended.token.id, parent.id);
+    assert!(ended.token.revoked_at.is_some());
+    let mut expected = vec![&child.id, &grandchild.id];
+    expected.sort();
+    assert_eq!(ended.made.iter().map(|made| &made.id).collect::<Vec<_>>(), expected);
+    let p_page = async |actor: &Actor| service.list(actor, &p, PageRequest::first()).await;
+    for actor in [&actor, &delegate, &reader] {
+        assert_eq!(kind(p_page(actor).await), "token_invalid");
+        assert_eq!(kind(service.grant(actor, "late", &p.admin()).await), "token_invalid");
+    }
+    assert_eq!(kind(p_page(&untouched).await), "ok");
+    let working = service.api_tokens(root, Some(&p), PageRequest::first()).await.unwrap();
+    let working = working.items.iter().filter(|token| token.revoked_at.is_none());
+    assert_eq!(working.map(|token| &token.id).collect::<Vec<_>>(), [&beside.id]);
+    // Each has its row, where its own admins look.
+    let rows = ground.audited("token.revoke").await;
+    assert_eq!(rows[..2], ["root allowed p", "root allowed p"]);
+    assert_eq!(rows[2], "root allowed o");
+    assert_eq!(service.revoke_api_token(root, &parent.id).await.unwrap().made, []);
+    assert_eq!(ground.audited("token.revoke").await.len(), rows.len());
+    // A purge ends the tokens of its scope, and these end theirs elsewhere.
+    ground.put_project("p", None, &[], &[]).await;
+    service.delete_organization(root, &id("o"), true).await.unwrap();
+    let beside = service.api_tokens(root, Some(&p), PageRequest::first()).await.unwrap();
+    assert!(beside.items.iter().all(|token| token.revoked_at.is_some()), "{beside:?}");
+}
+
+async fn any_token_ends_itself_and_only_itself(store: MakeStore) {
+    let ground = Ground::new(store).await;
+    let Ground { service, root, .. } = &ground;
+    let p = project("p").admin();
+    for access in [Access::Read, Access::Manage] {
+        let (own, actor) = token(&ground, root, p.clone(), access).await;
+        let (other, _) = token(&ground, root, p.clone(), access).await;
+        let refused = kind(service.revoke_api_token(&actor, &other.id).await);
+        assert_eq!(refused, if access == Access::Read { "read_only" } else { "no_delegation" });
+        assert_eq!(kind(service.revoke_api_token(&actor, &own.id).await), "ok");
+        assert_eq!(kind(service.revoke_api_token(&actor, &own.id).await), "token_invalid");
+    }
 }

@@ -62,7 +62,7 @@ impl Ground {
             name: String::new(),
             claimed: vec![Grant::Operator],
             grants: vec![Grant::Operator],
-            access: Access::Manage,
+            access: Access::Delegate,
             via: Via::Link,
         };
         Self { store, pool, service, root }

@@ -185,7 +185,9 @@ fn the_first_token_is_made_where_the_store_is() {
     let afar = service.run("project", "api-token list -P survey --format json", "").success();
     let afar: Json = serde_json::from_str(&afar.stdout).unwrap();
     assert!(afar["tokens"].as_array().unwrap().iter().any(|token| token["name"] == "first"));
-    service.run("project", &format!("api-token revoke {}", &token[13..29]), "").success();
+    let revoke = format!("api-token revoke {}", &token[13..29]);
+    service.run("project", &revoke, "").error(77, "request_denied", "403 no_delegation");
+    service.run("project-delegate", &revoke, "").success();
     assert_eq!(service.send("GET", path, &headers, None).status, 401);
     service.here("api-token create x -P nowhere").error(65, "input_refused", "not registered");
 
@@ -194,7 +196,9 @@ fn the_first_token_is_made_where_the_store_is() {
     let id = given.trim().rsplit(' ').next().unwrap();
     let listed = service.run("operator", "grant list -P survey", "").success().stdout;
     assert!(listed.contains("eve") && listed.contains("local:"), "{listed}");
-    let taken = service.run("operator", &format!("grant remove {id}"), "").success().stdout;
+    let remove = format!("grant remove {id}");
+    service.run("operator", &remove, "").error(77, "request_denied", "403 no_delegation");
+    let taken = service.run("delegate", &remove, "").success().stdout;
     assert_eq!(taken, "eve is no project_admin of survey any more\n");
     service.here(&format!("grant remove {id}")).fails(65);
 }
@@ -224,4 +228,48 @@ fn the_audit_is_exported_whole() {
     assert_eq!(service.run("operator", none, "").success().stdout, "");
     let all = "audit export -P survey --since 2000-01-01T00:00:00Z";
     assert_eq!(service.run("operator", all, "").success().stdout, afar);
+}
+
+/// What was promised of `--server` for grants and tokens, with a token that was made for it.
+#[test]
+fn access_is_given_from_afar() {
+    let service = Service::new();
+    let made = service.here("api-token create deputy -P survey --delegate --days 2").success();
+    let deputy = made.stdout.trim().to_owned();
+    service.sandbox.write("deputy.token", &deputy);
+    let server = format!("http://{}", service.address);
+    let file = service.sandbox.path("deputy.token").display().to_string();
+    let run = |command: &str| {
+        let at = ["--server", &server, "--token-file", &file];
+        service.sandbox.run(command.split(' ').chain(at))
+    };
+    let given = run("grant add eve -P survey").success().stdout;
+    assert!(given.starts_with("eve is admin of project survey, id "), "{given}");
+    let listed = run("grant list -P survey --format json").success().stdout;
+    let listed: Json = serde_json::from_str(&listed).unwrap();
+    let by = format!("token:{}", &deputy[13..29]);
+    assert_eq!(listed["grants"][0]["granted_by"], by);
+    let id = given.trim().rsplit(' ').next().unwrap();
+    run(&format!("grant remove {id}")).success();
+
+    let child = run("api-token create child -P survey --read-only").success();
+    let child = child.stdout.trim().to_owned();
+    let secrets =
+        |token: &str| service.bearing(token, "GET", "/v1/projects/survey/secrets", None).status;
+    assert_eq!(secrets(&child), 200);
+    let grandchild = run("api-token create grandchild -P survey --delegate --days 1").success();
+    let grandchild = grandchild.stdout.trim().to_owned();
+    run("api-token create x -P survey --days 3").error(65, "request_refused", "can't outlive it");
+    run("api-token create x -O org").error(65, "request_refused", "404 not_found");
+    run("api-token create x --operator").error(77, "request_denied", "403 operator_only");
+    let both = run("api-token create x -P survey --read-only --delegate").fails(64);
+    assert!(both.stderr.contains("cannot be used with"), "{}", both.stderr);
+    run("grant add eve -O org").error(65, "request_refused", "404 not_found");
+
+    let ended = service.here(&format!("api-token revoke {}", &deputy[13..29])).success().stdout;
+    assert_eq!(ended.lines().count(), 3, "{ended}");
+    assert!(ended.contains(&format!("{} (child), made by {by}", &child[13..29])), "{ended}");
+    for token in [&deputy, &child, &grandchild] {
+        assert_eq!(secrets(token), 401);
+    }
 }

@@ -5,25 +5,36 @@ use std::collections::BTreeSet;
 use super::*;
 
 /// Who asks, in the order of the columns: an operator, an admin of the organization `org`, an admin
-/// of its project `survey`, an admin of another organization's project, an operator's token that
-/// only reads.
-const CALLERS: [&str; 5] = ["operator", "organization", "project", "stranger", "reader"];
+/// of its project `survey`, an admin of another organization's project, an admin of that
+/// organization.
+fn callers() -> [(&'static str, Grant); 5] {
+    [
+        ("operator", Grant::Operator),
+        ("organization", Grant::OrganizationAdmin(id("org"))),
+        ("project", Grant::ProjectAdmin(id("survey"))),
+        ("stranger", Grant::ProjectAdmin(id(AWKWARD))),
+        ("other", Grant::OrganizationAdmin(id("other"))),
+    ]
+}
 
-/// A cell of a row that says the same for all who may, all who may not, and who sees nothing.
-const EVERYBODY: [u16; 5] = [200; 5];
-const OPERATOR: [u16; 5] = [200, 403, 403, 403, 403];
-const OF_ORGANIZATION: [u16; 5] = [200, 200, 404, 404, 200];
-const OF_PROJECT: [u16; 5] = [200, 200, 200, 404, 200];
-const CHANGES_ORGANIZATION: [u16; 5] = [200, 200, 404, 404, 403];
-const CHANGES_PROJECT: [u16; 5] = [200, 200, 200, 404, 403];
-const ADDS_TO_ORGANIZATION: [u16; 5] = [201, 201, 404, 404, 403];
-const ADDS_TO_PROJECT: [u16; 5] = [201, 201, 201, 404, 403];
-/// A token makes none.
-const DELEGATES: [u16; 5] = [403, 403, 403, 404, 403];
+/// What a row needs, and what each caller gets whose token has that access. Whose hasn't, gets 403
+/// where these have a success, and else the same.
+type Cells = (Access, [u16; 5]);
+
+const EVERYBODY: Cells = (Access::Read, [200; 5]);
+const OPERATOR: Cells = (Access::Manage, [200, 403, 403, 403, 403]);
+const SEES_ORGANIZATION: Cells = (Access::Read, [200, 200, 404, 404, 404]);
+const SEES_PROJECT: Cells = (Access::Read, [200, 200, 200, 404, 404]);
+const CHANGES_ORGANIZATION: Cells = (Access::Manage, [200, 200, 404, 404, 404]);
+const CHANGES_PROJECT: Cells = (Access::Manage, [200, 200, 200, 404, 404]);
+const ADDS_TO_ORGANIZATION: Cells = (Access::Manage, [201, 201, 404, 404, 404]);
+const ADDS_TO_PROJECT: Cells = (Access::Manage, [201, 201, 201, 404, 404]);
+const GIVES: Cells = (Access::Delegate, [201, 201, 201, 404, 404]);
+const TAKES: Cells = (Access::Delegate, [200, 200, 200, 404, 404]);
 
 /// A row: the route, the path that is asked (`@secret`, `@grant` and `@token` are new ones of the
 /// project `survey`), the body, and what each caller gets.
-type Row = (&'static str, &'static str, String, Json, [u16; 5]);
+type Row = (&'static str, &'static str, String, Json, Cells);
 
 fn rows() -> Vec<Row> {
     let add = json!({"kind": "envvar", "key": "API_KEY", "value": "s3cr3t-key", "replace": true});
@@ -47,7 +58,13 @@ fn rows() -> Vec<Row> {
     };
     vec![
         row("GET", "/v1/whoami", "/v1/whoami", &none, EVERYBODY),
-        row("GET", secrets(organizations), "/v1/organizations/org/secrets", &none, OF_ORGANIZATION),
+        row(
+            "GET",
+            secrets(organizations),
+            "/v1/organizations/org/secrets",
+            &none,
+            SEES_ORGANIZATION,
+        ),
         row(
             "POST",
             secrets(organizations),
@@ -69,7 +86,7 @@ fn rows() -> Vec<Row> {
             &import,
             ADDS_TO_ORGANIZATION,
         ),
-        row("GET", secrets(projects), "/v1/projects/survey/secrets", &none, OF_PROJECT),
+        row("GET", secrets(projects), "/v1/projects/survey/secrets", &none, SEES_PROJECT),
         row("POST", secrets(projects), "/v1/projects/survey/secrets", &add, ADDS_TO_PROJECT),
         row("DELETE", secrets(projects), "/v1/projects/survey/secrets", &none, CHANGES_PROJECT),
         row(
@@ -79,7 +96,7 @@ fn rows() -> Vec<Row> {
             &import,
             ADDS_TO_PROJECT,
         ),
-        row("GET", "/v1/secrets/{id}", "/v1/secrets/@secret", &none, OF_PROJECT),
+        row("GET", "/v1/secrets/{id}", "/v1/secrets/@secret", &none, SEES_PROJECT),
         row("DELETE", "/v1/secrets/{id}", "/v1/secrets/@secret", &none, CHANGES_PROJECT),
         row("DELETE", "/v1/users/{user}/secrets", "/v1/users/ada/secrets", &none, OPERATOR),
         row(
@@ -87,16 +104,16 @@ fn rows() -> Vec<Row> {
             "/v1/projects/{project}/explain",
             "/v1/projects/survey/explain?user=ada",
             &none,
-            OF_PROJECT,
+            SEES_PROJECT,
         ),
         row("GET", "/v1/grants", "/v1/grants?project=survey", &none, CHANGES_PROJECT),
         row("GET", "/v1/grants", "/v1/grants", &none, OPERATOR),
-        row("POST", "/v1/grants", "/v1/grants", &grant, DELEGATES),
-        row("DELETE", "/v1/grants/{id}", "/v1/grants/@grant", &none, CHANGES_PROJECT),
+        row("POST", "/v1/grants", "/v1/grants", &grant, GIVES),
+        row("DELETE", "/v1/grants/{id}", "/v1/grants/@grant", &none, TAKES),
         row("GET", "/v1/tokens", "/v1/tokens?project=survey", &none, CHANGES_PROJECT),
         row("GET", "/v1/tokens", "/v1/tokens", &none, OPERATOR),
-        row("POST", "/v1/tokens", "/v1/tokens", &token, DELEGATES),
-        row("DELETE", "/v1/tokens/{id}", "/v1/tokens/@token", &none, CHANGES_PROJECT),
+        row("POST", "/v1/tokens", "/v1/tokens", &token, GIVES),
+        row("DELETE", "/v1/tokens/{id}", "/v1/tokens/@token", &none, TAKES),
         row("GET", "/v1/organizations", "/v1/organizations", &none, OPERATOR),
         row("GET", organizations, "/v1/organizations/org", &none, OPERATOR),
         row("PUT", organizations, "/v1/organizations/org", &organization, OPERATOR),
@@ -129,14 +146,24 @@ fn prepared(service: &Service, path: &str) -> String {
 #[test]
 fn the_matrix() {
     let service = Service::new();
+    let mut tokens = Vec::new();
+    for (caller, grant) in callers() {
+        for access in Access::ALL {
+            tokens.push((caller, access, service.issue(caller, grant.clone(), access).1));
+        }
+    }
     let mut wrong = Vec::new();
-    for (method, _, path, body, expected) in rows() {
-        for (caller, expected) in CALLERS.into_iter().zip(expected) {
+    for (method, _, path, body, (needs, expected)) in rows() {
+        for (index, (caller, access, token)) in tokens.iter().enumerate() {
             let path = prepared(&service, &path);
             let body = Some(&body).filter(|body| !body.is_null());
-            let answer = service.ask(caller, method, &path, body);
+            let answer = service.bearing(token, method, &path, body);
+            let expected = match expected[index / Access::ALL.len()] {
+                200..300 if *access < needs => 403,
+                status => status,
+            };
             if answer.status != expected {
-                wrong.push(format!("{caller} {method} {path}: {expected}, not {answer:?}"));
+                wrong.push(format!("{caller}, {access}, {method} {path}: {expected}: {answer:?}"));
             }
         }
     }
@@ -254,6 +281,6 @@ fn a_revoked_token_works_no_more() {
     let headers = format!("Authorization: Bearer {text}\r\n");
     let ask = || service.send("GET", "/v1/projects/survey/secrets", &headers, None);
     assert_eq!(ask().status, 200);
-    service.ask("project", "DELETE", &format!("/v1/tokens/{id}"), None).with(200);
+    service.ask("project-delegate", "DELETE", &format!("/v1/tokens/{id}"), None).with(200);
     ask().problem(401, "token_invalid");
 }

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use qgis_secrets::store::schema::VERSION;
+
 use super::cluster::{Database, PASSWORD, private};
 use super::fixture::Fixture;
 use crate::support::{Ended, Sandbox};
@@ -162,13 +164,13 @@ fn a_store_of_the_first_version_works_and_is_upgraded_when_it_is_served() {
         assert!(rows.await.unwrap().is_empty());
         pool.close().await;
     });
-    assert_eq!(version(), 2);
+    assert_eq!(version(), VERSION);
     assert_eq!(fixture.values(&[owner]).unwrap(), ["A=A"]);
 }
 
 /// What makes a new store one of version 1.
 fn first_version() -> String {
-    let tables = qgis_secrets::store::schema::tables(2);
+    let tables = qgis_secrets::store::schema::tables(VERSION);
     let since = tables.iter().filter(|table| {
         !qgis_secrets::store::schema::tables(1).iter().any(|old| old.name == table.name)
     });

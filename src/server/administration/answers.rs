@@ -165,6 +165,15 @@ pub struct Revoked {
     pub tokens: Vec<ApiToken>,
 }
 
+/// An API token that was ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// It.
+    pub token: ApiToken,
+    /// The tokens that it made, those that they made, and so on, that worked until now, by id.
+    pub made: Vec<ApiToken>,
+}
+
 /// An API token to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenRequest {
@@ -174,7 +183,7 @@ pub struct TokenRequest {
     pub grant: Grant,
     /// How far.
     pub access: Access,
-    /// For how many days, 1 to 365; 90 if not said.
+    /// For how many days, 1 to 365; 90 if not said, or fewer where the token that asks ends before.
     pub days: Option<u32>,
 }
 

@@ -1,19 +1,17 @@
 //! Who may do what: grants, API tokens, and who somebody is.
 
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::work::{self, Work};
 use super::{
-    Administration, ApiToken, Granted, Page, PageRequest, Refusal, Revoked, TokenRequest, key,
+    Administration, ApiToken, Ended, Granted, Page, PageRequest, Refusal, Revoked, TokenRequest,
+    key,
 };
-use crate::access::{Access, Action, Actor, Denied, Grant, Place, Scope, Via};
+use crate::access::{Access, Action, Actor, Denied, Grant, Place, Scope, TOKEN_SUBJECT, Via};
 use crate::secret::Value;
 use crate::store::access::{self as stored, token};
 use crate::store::ledger::Entry;
 use crate::store::{StoreError, registry};
-
-/// How subjects of API tokens begin. No person's does.
-const TOKEN: &str = "token:";
 
 /// How long a token works if nobody says, in days.
 const DAYS: u32 = 90;
@@ -146,6 +144,8 @@ impl Administration {
     }
 
     /// Makes an API token. Its text is in the answer, and nowhere after that.
+    ///
+    /// One that is made with an API token ends no later than that one, and falls with it.
     pub async fn issue_api_token(
         &self,
         actor: &Actor,
@@ -165,12 +165,25 @@ impl Administration {
         })?;
         let scope = request.grant.scope();
         let attempt = about(Entry::allowed(&actor.subject, "token.issue"), scope.as_ref());
+        let asked = request.days;
         let decide = move |work: &mut Work<'_>| {
             let place = work.permit_for(Action::Issue, scope.as_ref())?;
-            Ok(must_be_known(place)?)
+            must_be_known(place)?;
+            let end = work.now + i64::from(days) * SECONDS_A_DAY;
+            match work.until {
+                Some(until) if end > until && asked.is_some() => {
+                    let why = format!(
+                        "the token that asks ends at {}, and what it makes can't outlive it; give \
+                         fewer, or none for a token that ends with it",
+                        work::date(until)
+                    );
+                    Err(Refusal::invalid("days", why).into())
+                }
+                until => Ok(until.map_or(end, |until| end.min(until))),
+            }
         };
         let (grant, access) = (request.grant.clone(), request.access);
-        let act = move |work: &mut Work<'_>, ()| {
+        let act = move |work: &mut Work<'_>, expires_at: i64| {
             let token = ApiToken {
                 id: fresh.id.clone(),
                 name: name.clone(),
@@ -178,33 +191,45 @@ impl Administration {
                 access,
                 created_at: work::date(work.now),
                 created_by: work.actor.subject.clone(),
-                expires_at: work.now + i64::from(days) * SECONDS_A_DAY,
+                expires_at,
                 revoked_at: None,
                 used_at: None,
             };
             stored::put_token(work.database, &token, &fresh.digest)?;
-            let entry = token_entry(work, &token);
+            let entry = work.attempt.clone().with(token_facts(&token));
             Ok((token, vec![entry]))
         };
         let token = self.write(actor, attempt, decide, act).await?;
         Ok((token, fresh.text))
     }
 
-    /// Ends an API token, by its id. One that was ended before stays as it is.
-    pub async fn revoke_api_token(&self, actor: &Actor, id: &str) -> Result<ApiToken, Refusal> {
+    /// Ends an API token, by its id, with all that it made. One that was ended before stays as it
+    /// is. Any token may end itself.
+    pub async fn revoke_api_token(&self, actor: &Actor, id: &str) -> Result<Ended, Refusal> {
         let attempt = Entry::allowed(&actor.subject, "token.revoke");
         let id = id.to_owned();
         let decide = move |work: &mut Work<'_>| {
             let token = found_token(work, &id)?;
             let scope = token.grant.scope();
-            work.permit_for(Action::RevokeToken, scope.as_ref()).map_err(hide)?;
+            let itself = Via::ApiToken { id: token.id.clone() };
+            if work.actor.via != itself {
+                work.permit_for(Action::RevokeToken, scope.as_ref()).map_err(hide)?;
+            }
             Ok(token)
         };
         let act = |work: &mut Work<'_>, token: ApiToken| {
-            let new = stored::revoke_token(work.database, &token.id)?;
-            let entries = if new { vec![token_entry(work, &token)] } else { Vec::new() };
-            let after = stored::find_token(work.database, &token.id)?;
-            Ok((after.unwrap_or(token), entries))
+            let ended = stored::revoke_token(work.database, &token.id)?;
+            let entries = ended.iter().map(|ended| {
+                // Each where its own scope's admins see it.
+                let entry = Entry::allowed(&work.actor.subject, "token.revoke");
+                let scope = ended.grant.scope();
+                about(entry, scope.as_ref()).with(token_facts(ended))
+            });
+            let entries = entries.collect();
+            let (itself, made) =
+                ended.into_iter().partition(|ended: &ApiToken| ended.id == token.id);
+            let [token] = <[ApiToken; 1]>::try_from(itself).unwrap_or([token]);
+            Ok((Ended { token, made }, entries))
         };
         self.write(actor, attempt, decide, act).await
     }
@@ -235,7 +260,7 @@ impl Administration {
             }
         }
         Ok(Actor {
-            subject: format!("{TOKEN}{}", token.id),
+            subject: format!("{TOKEN_SUBJECT}{}", token.id),
             name: token.name,
             claimed: Vec::new(),
             grants: vec![token.grant],
@@ -258,7 +283,7 @@ impl Administration {
             name: name.chars().filter(|c| !c.is_control()).take(200).collect(),
             claimed,
             grants: Vec::new(),
-            access: Access::Manage,
+            access: Access::Delegate,
             via: Via::Session,
         };
         let membership = self.policy.membership;
@@ -300,12 +325,12 @@ fn grant_entry(work: &Work<'_>, granted: &Granted) -> Entry {
     work.attempt.clone().with(detail)
 }
 
-fn token_entry(work: &Work<'_>, token: &ApiToken) -> Entry {
-    let ApiToken { id, name, grant, access, expires_at, .. } = token;
-    work.attempt.clone().with(json!({
+fn token_facts(token: &ApiToken) -> Json {
+    let ApiToken { id, name, grant, access, created_by, expires_at, .. } = token;
+    json!({
         "token": id, "name": name, "role": grant.role().as_str(), "access": access.as_str(),
-        "expires_at": expires_at,
-    }))
+        "created_by": created_by, "expires_at": expires_at,
+    })
 }
 
 /// A grant that is there; the audit says what it is for.
@@ -332,8 +357,8 @@ fn check_subject(subject: &str) -> Result<(), Refusal> {
     if !(1..=255).contains(&subject.len()) || subject.contains(char::is_control) {
         return Err(Refusal::invalid("subject", "give 1 to 255 bytes in one line"));
     }
-    if subject.starts_with(TOKEN) {
-        let why = format!("`{TOKEN}…` is for API tokens; a person needs another id");
+    if subject.starts_with(TOKEN_SUBJECT) {
+        let why = format!("`{TOKEN_SUBJECT}…` is for API tokens; a person needs another id");
         return Err(Refusal::invalid("subject", why));
     }
     Ok(())

@@ -123,17 +123,17 @@ impl Administration {
                 Scope::Project(id) => Selection::Project(id),
             };
             let records = secrets::list(work.database, &selection)?;
-            let detail =
+            let mut detail =
                 json!({ "was_registered": was_there, "purge": purge, "secrets": said(&records) });
-            let entry = work.attempt.clone().with(detail);
             let deleted = if purge {
                 secrets::purge(work.database, &selection)?;
-                stored::end(work.database, &scope)?;
+                let ended = stored::end(work.database, &scope)?;
+                detail["tokens"] = ended.into_iter().map(|token| token.id).collect();
                 Deleted { purged: records, dormant: 0 }
             } else {
                 Deleted { purged: Vec::new(), dormant: records.len() as u64 }
             };
-            Ok((deleted, vec![entry]))
+            Ok((deleted, vec![work.attempt.clone().with(detail)]))
         };
         self.write(actor, attempt, decide, act).await
     }

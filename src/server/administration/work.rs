@@ -43,6 +43,8 @@ pub(super) struct Work<'a> {
     pub(super) database: &'a mut dyn Database,
     /// With the grants that hold in this transaction.
     pub(super) actor: Actor,
+    /// When the actor, an API token, ends by itself, in seconds since 1970; `None`: a person.
+    pub(super) until: Option<i64>,
     pub(super) policy: Policy,
     /// Seconds since 1970.
     pub(super) now: i64,
@@ -92,6 +94,7 @@ impl Work<'_> {
             let token = token.ok_or(Refusal::Token("it expired or was revoked"))?;
             self.actor.grants = vec![token.grant];
             self.actor.access = token.access;
+            self.until = Some(token.expires_at);
             return Ok(());
         }
         self.actor.grants = grants(self.database, &self.actor, self.policy.membership)?;
@@ -135,7 +138,7 @@ impl Administration {
     ) -> Result<T, Refusal> {
         let (actor, policy) = (actor.clone(), self.policy);
         let read = move |database: &mut dyn Database| {
-            let mut of = Work { database, actor, policy, now: now(), attempt };
+            let mut of = Work { database, actor, until: None, policy, now: now(), attempt };
             match of.identify().and_then(|()| work(&mut of)) {
                 Ok(result) => Ok(Ok(result)),
                 Err(Stop::Refused(refusal)) => Ok(Err((refusal, of.attempt))),
@@ -166,7 +169,7 @@ impl Administration {
         let (actor, policy) = (actor.clone(), self.policy);
         let write = move |database: &mut dyn Database| {
             let (actor, attempt) = (actor.clone(), attempt.clone());
-            let mut of = Work { database, actor, policy, now: now(), attempt };
+            let mut of = Work { database, actor, until: None, policy, now: now(), attempt };
             let decided = match of.identify().and_then(|()| decide(&mut of)) {
                 Ok(decided) => decided,
                 Err(Stop::Refused(refusal)) => {

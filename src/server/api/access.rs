@@ -112,8 +112,8 @@ pub(super) async fn revoke_token(
     uri: Uri,
 ) -> Answer {
     Asked::nothing(&uri)?;
-    let token = administration.revoke_api_token(&actor, &id).await?;
-    Ok(shapes::ok(&shapes::token(token)))
+    let ended = administration.revoke_api_token(&actor, &id).await?;
+    Ok(shapes::ok(&shapes::ended(ended)))
 }
 
 /// A role that was sent.

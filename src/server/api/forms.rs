@@ -198,9 +198,11 @@ pub(super) struct NewToken {
     pub(super) organization: Option<String>,
     /// The project of a `project_admin`.
     pub(super) project: Option<String>,
-    /// `read` or `manage` (default).
+    /// `read`, `manage` (default) or `delegate`.
     pub(super) access: Option<String>,
-    /// For how many days, 1 to 365 (default: 90).
+    /// For how many days, 1 to 365 (default: 90, or as long as the token that asks works). Not
+    /// longer than that one.
+    #[cfg_attr(test, schema(minimum = 1, maximum = 365))]
     pub(super) days: Option<u32>,
 }
 

@@ -154,6 +154,11 @@ pub(crate) fn token(token: facts::ApiToken) -> wire::Token {
     }
 }
 
+pub(crate) fn ended(ended: facts::Ended) -> wire::EndedToken {
+    let made = ended.made.into_iter().map(token).collect();
+    wire::EndedToken { token: token(ended.token), made }
+}
+
 pub(super) fn organization(
     registered: facts::Registered<facts::Organization>,
 ) -> wire::Organization {

@@ -68,14 +68,23 @@ pub(super) fn upgrade(store: &mut Postgres) -> Result<bool, StoreError> {
     }
     let schema = store.settings.schema.clone();
     locked(store, |store| {
-        if read_version(store, &schema)? == Some(VERSION) {
-            return Ok(false);
+        match read_version(store, &schema)? {
+            Some(VERSION) => return Ok(false),
+            Some(1) => store.batch(&translate(SERVICE))?,
+            _ => store.batch(TO_THIRD_VERSION)?,
         }
-        store.batch(&translate(SERVICE))?;
         store.execute("UPDATE store_version SET version = $1", parameters![VERSION])?;
         Ok(true)
     })
 }
+
+/// Changes the table of API tokens where it is: one that was made anew would have lost the rights
+/// that were granted on it. The condition has the name that the server gives it.
+const TO_THIRD_VERSION: &str = "
+    ALTER TABLE api_token DROP CONSTRAINT api_token_access_check,
+        ADD CONSTRAINT api_token_access_check CHECK (access IN ('read', 'manage', 'delegate'));
+    CREATE INDEX api_token_by_maker ON api_token (created_by);
+";
 
 /// Does `work` in a transaction that no other program's change of the tables overlaps.
 fn locked<T>(

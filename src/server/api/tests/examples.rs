@@ -160,6 +160,10 @@ pub(super) fn of(schema: &str) -> Json {
         "Revoked" => json!(Revoked { revoked: grant(), tokens: vec![] }),
         "Token" => json!(token()),
         "Tokens" => json!(Tokens { tokens: vec![token()], next: None }),
+        "EndedToken" => {
+            let revoked_at = Some(AT.to_owned());
+            json!(EndedToken { token: Token { revoked_at, ..token() }, made: vec![] })
+        }
         "IssuedToken" => {
             let mut issued = json!(token());
             issued["token"] = "qgis_secrets_0123456789abcdef_…".into();

@@ -56,10 +56,11 @@ async fn make(
     scope: Option<&Scope>,
     Sent(sent): &Sent,
 ) -> Result<Response, Failure> {
-    let manages = sent.get("access") == Access::Manage.as_str();
+    // Nothing known is the least.
+    let access = sent.get("access").parse().unwrap_or(Access::Read);
     let typing = Typing {
         token: sent.get("name").trim().to_owned(),
-        manages,
+        access,
         days: sent.get("days").trim().to_owned(),
         ..Typing::default()
     };
@@ -71,7 +72,7 @@ async fn make(
     let request = TokenRequest {
         name: typing.token.clone(),
         grant: grant_of(scope),
-        access: if manages { Access::Manage } else { Access::Read },
+        access,
         days: Some(days),
     };
     match page.administration.issue_api_token(&visitor.actor, &request).await {
@@ -103,7 +104,8 @@ pub(in crate::server::page) async fn ask_token(
         chrome: Chrome::new("Revoke an API token", &visitor),
         heading: "Revoke an API token",
         sentence: format!(
-            "Programs that use the token “{}” are refused from then on. It cannot be brought back.",
+            "Programs that use the token “{}” are refused from then on, and so are those that use a \
+             token made with it. It cannot be brought back.",
             token.name
         ),
         tokens: vec![],

@@ -89,13 +89,14 @@ impl Words {
 pub(in crate::server::page) struct Typing {
     pub(in crate::server::page) subject: String,
     pub(in crate::server::page) token: String,
-    pub(in crate::server::page) manages: bool,
+    pub(in crate::server::page) access: Access,
     pub(in crate::server::page) days: String,
 }
 
 impl Default for Typing {
     fn default() -> Self {
-        Self { subject: String::new(), token: String::new(), manages: false, days: "90".to_owned() }
+        let (subject, token) = (String::new(), String::new());
+        Self { subject, token, access: Access::Read, days: "90".to_owned() }
     }
 }
 
@@ -211,6 +212,7 @@ pub(in crate::server::page) fn may(access: Access) -> &'static str {
     match access {
         Access::Read => "list and explain only",
         Access::Manage => "add and remove secrets too",
+        Access::Delegate => "add and remove secrets, admins and tokens too",
     }
 }
 

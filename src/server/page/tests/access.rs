@@ -172,3 +172,28 @@ async fn operators_are_the_operators_business() {
         assert!([403, 404].contains(&answer.status), "{path}: {}", answer.status);
     }
 }
+
+/// What a token may is what was chosen, and the least where that is nothing known.
+#[tokio::test]
+async fn a_token_may_what_was_chosen() {
+    let ground = Ground::registered().await;
+    for (sent, access, says) in [
+        ("read", Access::Read, "list and explain only"),
+        ("manage", Access::Manage, "add and remove secrets too"),
+        ("delegate", Access::Delegate, "add and remove secrets, admins and tokens too"),
+        ("", Access::Read, "list and explain only"),
+        ("all", Access::Read, "list and explain only"),
+    ] {
+        let fields = [("name", "Deployment"), ("access", sent), ("days", "30")];
+        let shown = ground.post(TOKENS, &fields).await;
+        shown.has(says);
+        let (_, rest) = shown.body.split_once("qgis_secrets_").unwrap();
+        let token = format!("qgis_secrets_{}", &rest[..81]);
+        let actor = ground.administration.authenticate_token(&Value::from(token.as_str())).await;
+        assert_eq!(actor.unwrap().access, access, "{sent}");
+    }
+    // What was chosen stays when something else is wrong.
+    let fields = [("name", "Deployment"), ("access", "delegate"), ("days", "1000")];
+    let again = ground.post(TOKENS, &fields).await;
+    again.has("<option value=\"delegate\" selected>").has_not("value=\"read\" selected");
+}

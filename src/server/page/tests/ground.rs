@@ -33,7 +33,8 @@ pub(super) fn id(text: &str) -> Id {
 pub(super) fn person(subject: &str, name: &str, claimed: Vec<Grant>) -> Visitor {
     let grants = claimed.clone();
     let (subject, name) = (subject.to_owned(), name.to_owned());
-    let actor = Actor { subject, name, claimed, grants, access: Access::Manage, via: Via::Session };
+    let access = Access::Delegate;
+    let actor = Actor { subject, name, claimed, grants, access, via: Via::Session };
     Visitor { actor, csrf: "csrf-of-this-session".to_owned(), session: "own".to_owned() }
 }
 
