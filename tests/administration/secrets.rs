@@ -2,6 +2,7 @@
 
 use qgis_secrets::access::{Actor, Scope};
 use qgis_secrets::membership::{Membership, NonMember};
+use qgis_secrets::precedence;
 use qgis_secrets::secret::{Id, Name, Owner, Value};
 use qgis_secrets::server::administration::{
     Addition, Explanation, IdempotencyKey, PageRequest, Policy, Purge, Question, Refusal,
@@ -22,6 +23,7 @@ on_both!(
     a_transferred_project_keeps_its_own_and_loses_the_organizations,
     a_public_project_gives_strangers_nothing_assigned,
     explaining_shows_what_wins_and_why_something_is_missing,
+    a_job_that_names_another_organization_is_refused,
     the_level_of_defaults_is_named_where_it_counts,
     on_trust_an_organization_is_known_by_its_own_admins_only,
 );
@@ -374,8 +376,7 @@ async fn explaining_shows_what_wins_and_why_something_is_missing(store: MakeStor
     let ask = async |user: Option<&str>, require: &str| {
         let question = Question {
             project: id("p"),
-            // Not looked at where the registry knows better.
-            organization: Some(id("x")),
+            organization: None,
             user: user.map(id),
             require: vec![Name::envvar(require)],
         };
@@ -455,4 +456,31 @@ async fn the_level_of_defaults_is_named_where_it_counts(store: MakeStore) {
     assert_eq!(levels(&ground).await, (all.to_vec(), true));
     ground.service.remove(&ground.root, &left.id).await.unwrap();
     assert_eq!(levels(&ground).await, (vec!["project_user", "project", "organization"], false));
+}
+
+/// Where projects are registered, a job that names another organization gets nothing, and whoever
+/// asks learns nothing of that one.
+async fn a_job_that_names_another_organization_is_refused(store: MakeStore) {
+    let ground = Ground::new(store).await;
+    let p = project("p");
+    for scope in [&p, &organization("o"), &organization("x")] {
+        ground.put(scope.owner(None), "A").await;
+    }
+    let pat = ground.person("pat").await;
+    let ask = async |name: &str, organization: Option<&str>| {
+        let organization = organization.map(id);
+        let question = Question { project: id(name), organization, user: None, require: vec![] };
+        ground.service.explain(&pat, &question).await.unwrap()
+    };
+    let plain = ask("p", None).await;
+    assert_eq!((plain.refused.as_ref(), plain.looked_at.len()), (None, 2));
+    assert_eq!(ask("p", Some("o")).await, plain);
+    for (name, organization) in [("p", "x"), ("p", "none"), ("own", "o"), ("own", "x")] {
+        let explained = ask(name, Some(organization)).await;
+        let refused = explained.refused.unwrap();
+        assert_eq!(refused.kind(), "organization_mismatch", "{name} {organization}");
+        assert_eq!((explained.looked_at, explained.winners), (vec![], vec![]));
+        let beyond = |candidate: &precedence::Candidate| *candidate.owner.id() == id("x");
+        assert!(!explained.dormant.iter().any(beyond), "{:?}", explained.dormant);
+    }
 }

@@ -87,6 +87,8 @@ fn a_job_is_explained_from_afar() {
     let here = service.here("explain -O org -P survey -U ada --format json").success();
     assert_eq!(afar.stdout, here.stdout);
     assert!(afar.stderr.contains("registered as org"), "{}", afar.stderr);
+    let other = service.run("project", "explain -O other -P survey -U ada", "").fails(77);
+    assert!(other.stderr.contains("organization_mismatch"), "{}", other.stderr);
     let refused = service.run("project", "explain -P survey -U zoe", "").fails(77);
     assert!(refused.stderr.contains("not_a_member"), "{}", refused.stderr);
     let job = service.sandbox.job(json!({"require": ["envvar:NONE"]}));

@@ -193,6 +193,17 @@ fn a_job_is_explained() {
     let refused = service.get("/v1/projects/survey/explain?user=zoe").with(200);
     assert_eq!(refused["refused"]["kind"], "not_a_member");
     service.get("/v1/projects/survey/explain?require=API_KEY").problem(400, "request_invalid");
+    // The registered organization may be named; a job that names another gets nothing.
+    let path = "/v1/projects/survey/explain?user=ada";
+    let explained = service.get(path).with(200);
+    assert_eq!(service.get(&format!("{path}&organization=org")).with(200), explained);
+    for other in ["other", "nowhere"] {
+        let refused = service.get(&format!("{path}&organization={other}")).with(200);
+        assert_eq!(refused["refused"]["kind"], "organization_mismatch");
+        assert_eq!((&refused["secrets"], &refused["looked_at"]), (&json!([]), &json!([])));
+    }
+    let personal = service.get("/v1/projects/home/explain?organization=org").with(200);
+    assert_eq!(personal["refused"]["kind"], "organization_mismatch");
 }
 
 #[test]

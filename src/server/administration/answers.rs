@@ -123,7 +123,7 @@ pub enum Purge {
 pub struct Question {
     /// Its project.
     pub project: Id,
-    /// Its organization, in trusted mode only; otherwise the registered one counts.
+    /// The organization that it names. `None`: where projects are registered, the registered one.
     pub organization: Option<Id>,
     /// Its user; `None` for a system job.
     pub user: Option<Id>,

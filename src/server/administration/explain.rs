@@ -14,8 +14,9 @@ impl Administration {
     /// What a job would get, and why.
     ///
     /// Who administers a project sees which secrets of its registered organization win: facts
-    /// only. Where nothing is registered, the question names the organization, and only who
-    /// administers that as well may ask.
+    /// only. A job that names another organization is refused, and of that one nothing is told.
+    /// Where nothing is registered, the question names the organization, and only who administers
+    /// that as well may ask.
     pub async fn explain(
         &self,
         actor: &Actor,
@@ -40,8 +41,12 @@ fn explain(work: &mut Work<'_>, question: &Question) -> Result<Explanation, Stop
         organization.clone()
     };
     let identity = Identity { project: project.clone(), organization, user: user.clone() };
+    let mut asked = identity.clone();
+    if question.organization.is_some() {
+        asked.organization.clone_from(&question.organization);
+    }
     let (owners, refused) =
-        match registry::owners_for(work.database, &identity, work.policy.membership)? {
+        match registry::owners_for(work.database, &asked, work.policy.membership)? {
             Ok(owners) => (owners, None),
             Err(refused) => (Vec::new(), Some(refused)),
         };

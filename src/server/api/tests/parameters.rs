@@ -25,8 +25,8 @@ pub(super) fn in_query(name: &str) -> Json {
         "project" => of(name, "Of this project; not beside `organization`", id),
         "explain_organization" => of(
             "organization",
-            "The project's organization, where nothing is registered; otherwise the registered \
-             one counts",
+            "The organization that the job names. Where projects are registered: none is the \
+             registered one, and a job that names another is refused",
             id,
         ),
         "user" => of(name, "The user that the job runs for; none: a system job", id),
