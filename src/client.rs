@@ -146,12 +146,12 @@ impl Server {
 
     /// Asks for something.
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        self.read(&self.exchange("GET", path, None).await?)
+        self.read(&self.exchange("GET", path, None, true).await?)
     }
 
     /// Removes something.
     pub async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        self.read(&self.exchange("DELETE", path, None).await?)
+        self.read(&self.exchange("DELETE", path, None, false).await?)
     }
 
     /// Makes something; each attempt has the same key.
@@ -160,12 +160,13 @@ impl Server {
         path: &str,
         body: Body,
     ) -> Result<T, ClientError> {
-        self.read(&self.exchange("POST", path, Some(&body.finish())).await?)
+        self.read(&self.exchange("POST", path, Some(&body.finish()), true).await?)
     }
 
-    /// The same where the answer is a value.
+    /// Makes something whose value is in the answer, and is kept by nobody: what may have been made
+    /// is not made again.
     pub async fn post_for_value(&self, path: &str, body: Body) -> Result<Value, ClientError> {
-        self.exchange("POST", path, Some(&body.finish())).await
+        self.exchange("POST", path, Some(&body.finish()), false).await
     }
 
     /// All parts of a list; `next` says where the following one begins.
@@ -194,14 +195,16 @@ impl Server {
             .map_err(|_| ClientError::Malformed { at: self.address.to_string() })
     }
 
+    /// `again`: whether what the service may have done already can be asked once more.
     async fn exchange(
         &self,
         method: &'static str,
         path: &str,
         json: Option<&Value>,
+        again: bool,
     ) -> Result<Value, ClientError> {
         let key = uuid::Uuid::now_v7().to_string();
-        let key = (method == "POST").then_some(key.as_str());
+        let key = (method == "POST" && again).then_some(key.as_str());
         let url = self.address.url(path);
         let at = self.address.to_string();
         let ask = Ask { method, url: &url, token: &self.token, json, key };
@@ -233,7 +236,8 @@ impl Server {
                 }
             };
             // What was removed can't be removed again: a second answer would say that it isn't there.
-            let in_doubt = seen && method == "DELETE" && wait.is_none();
+            // A token that was made has another beside it then, which nobody knows.
+            let in_doubt = seen && !again && wait.is_none();
             let delay = delays.next().unwrap_or_default().max(wait.unwrap_or_default());
             let left = end.saturating_duration_since(Instant::now());
             if in_doubt || delay >= left {

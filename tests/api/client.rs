@@ -164,6 +164,14 @@ fn only_what_may_be_done_twice_is_asked_again() {
     ended.error(69, "backend_unavailable", "may have done it");
     assert_eq!(server.requests().len(), 1);
 
+    // A token that was made twice would be known to nobody once.
+    let server = http::Server::new([Scripted::status(503)]);
+    let create = "api-token create x -P survey --token-file".split(' ').chain([token, "--server"]);
+    let url = server.url("");
+    let ended = sandbox.run(create.chain([url.as_str()]));
+    ended.error(69, "backend_unavailable", "may have done it");
+    assert_eq!(server.requests().len(), 1);
+
     // A service that repeats what it was sent doesn't make it known.
     let echo = "{\"kind\":\"x\",\"detail\":\"Bearer qgis_secrets_x \\u001b[2J\"}";
     let server = http::Server::new([Scripted::Status(400, echo.into())]);
