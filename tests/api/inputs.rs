@@ -86,6 +86,7 @@ fn a_query_holds_what_is_known() {
         ("/v1/projects/survey/secrets?dry_run=true", "dry_run"),
         ("/v1/grants?organization=org&project=survey", "project"),
         ("/v1/grants?project=a%20b", "project"),
+        ("/v1/audit?limit=%2B5", "limit"),
         ("/v1/audit?since=today", "since"),
         ("/v1/projects/survey/explain?user=%ff", "user"),
         ("/v1/whoami?Hunter2%20=x", "one"),

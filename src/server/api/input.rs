@@ -138,6 +138,8 @@ impl Asked {
     pub(super) fn page(&self) -> Result<PageRequest, Refused> {
         let limit = match self.text("limit") {
             None => Ok(LIMIT),
+            // A number with its sign is none here: JSON has none with a plus either.
+            Some(text) if text.starts_with('+') => Err(()),
             Some(text) => text.parse().map_err(drop),
         };
         match limit {
