@@ -3,12 +3,14 @@
 //! - `client`: the command line, with `--server` and without
 //! - `delegation`: what tokens that give on can't do
 //! - `inputs`: what is sent: too much, nonsense, tricks
+//! - `people`: every route of the page with everybody who logs in
 //! - `permissions`: every route with every kind of token
 //! - `secrets`: adding, importing, listing, removing; values never come back
 
 mod client;
 mod delegation;
 mod inputs;
+mod people;
 mod permissions;
 mod secrets;
 
@@ -327,6 +329,25 @@ fn listen(child: &mut Child) -> (Receiver<String>, Arc<Mutex<String>>) {
         }
     });
     (receiver, log)
+}
+
+/// The OpenAPI document, as it is committed.
+fn document() -> Json {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/config/openapi.json");
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// Every operation of the document that needs a token: method, path, and the operation.
+fn operations() -> Vec<(String, String, Json)> {
+    let mut all = Vec::new();
+    for (path, methods) in document()["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            if path != "/openapi.json" {
+                all.push((method.to_uppercase(), path.clone(), operation.clone()));
+            }
+        }
+    }
+    all
 }
 
 /// An environment variable to add.

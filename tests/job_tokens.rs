@@ -39,7 +39,7 @@ const NOW: i64 = 1_800_000_000;
 /// What the service is called.
 const AUDIENCE: &str = "https://secrets.example";
 
-fn base64(bytes: impl AsRef<[u8]>) -> String {
+pub(crate) fn base64(bytes: impl AsRef<[u8]>) -> String {
     Base64UrlUnpadded::encode_string(bytes.as_ref())
 }
 

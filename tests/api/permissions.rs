@@ -1,4 +1,4 @@
-//! Every route with every kind of token.
+//! Every route with every kind of token; the routes of jobs and people with none of them.
 
 use std::collections::BTreeSet;
 
@@ -176,14 +176,14 @@ fn without_a_token_nothing_is_answered() {
     let service = Service::new();
     let bearer = |token: &str| format!("Authorization: Bearer {token}\r\n");
     let token = service.tokens["operator"].clone();
-    let job = "eyJhbGciOiJFZERTQSJ9.eyJqb2IiOiJqb2ItMSIsInByb2plY3QiOiJzdXJ2ZXkifQ.AAAA";
+    let job = job_token(&service, "1");
     let mut changed = token.clone();
     changed.replace_range(token.len() - 1.., if token.ends_with('0') { "1" } else { "0" });
     let callers = [
         ("none", String::new(), "unauthenticated"),
         ("garbage", bearer("garbage"), "token_invalid"),
         ("empty", bearer(""), "unauthenticated"),
-        ("job token", bearer(job), "token_invalid"),
+        ("a job's token, which is right", bearer(&job), "token_invalid"),
         ("expired", bearer(&service.tokens["expired"]), "token_invalid"),
         ("revoked", bearer(&service.tokens["revoked"]), "token_invalid"),
         ("one digit off", bearer(&changed), "token_invalid"),
@@ -211,6 +211,80 @@ fn without_a_token_nothing_is_answered() {
     assert!(!service.log().contains(&token));
     let made = service.get("/v1/audit?action=secret.purge").with(200);
     assert_eq!(made["rows"], json!([]));
+}
+
+/// The token of a job of `survey` for ada.
+fn job_token(service: &Service, jti: &str) -> String {
+    service.orchestrator.claiming(json!({
+        "aud": "qgis-secrets", "exp": jiff::Timestamp::now().as_second() + 600, "jti": jti,
+        "job": "job-1", "organization": "org", "project": "survey", "user": "ada",
+    }))
+}
+
+/// Jobs get their secrets by their own tokens. Whoever administers them gets none.
+#[test]
+fn no_api_token_is_a_jobs() {
+    let service = Service::new();
+    let value = "known-to-jobs-9a1";
+    service.post("/v1/projects/survey/secrets", variable("API_KEY", value)).with(201);
+    let request = json!({
+        "version": 1, "job": {"id": "job-1", "attempt": 1}, "organization": "org",
+        "project": "survey", "user": "ada", "require": [],
+    });
+    let resolve = |token: &str| service.bearing(token, "POST", "/v1/resolve", Some(&request));
+    let mut tokens = vec![String::new()];
+    for (caller, grant) in callers() {
+        for access in Access::ALL {
+            tokens.push(service.issue(caller, grant.clone(), access).1);
+        }
+    }
+    tokens.extend(service.tokens.values().cloned());
+    for token in &tokens {
+        let answer = resolve(token);
+        assert_eq!(answer.status, 401, "{answer:?}");
+        assert!(!answer.body.contains(value), "{answer:?}");
+    }
+    // The same request with a job's token.
+    let answer = resolve(&job_token(&service, "1"));
+    assert!(answer.status == 200 && answer.body.contains(value), "{answer:?}");
+    for method in ["GET", "PUT", "DELETE"] {
+        let answer = service.bearing(&tokens[1], method, "/v1/resolve", None);
+        assert!([404, 405].contains(&answer.status), "{answer:?}");
+    }
+}
+
+/// The page is for people who logged in: no token opens any of its routes.
+#[test]
+fn no_token_opens_the_page() {
+    let service = Service::new();
+    let value = "known-to-jobs-9a1";
+    let added = service.post("/v1/projects/survey/secrets", variable("API_KEY", value)).with(201);
+    let secret = added["secrets"][0]["id"].as_str().unwrap();
+    let routes = people::routes();
+    assert!(routes.len() > 30, "{routes:?}");
+    for (route, post) in routes {
+        let place = if route.starts_with("/projects") { "survey" } else { "org" };
+        let path = route.replace("{id}", place).replace("{item}", secret);
+        for token in [&service.tokens["delegate"], &job_token(&service, "1")] {
+            for headers in [
+                format!("Authorization: Bearer {token}\r\n"),
+                format!("Cookie: qgis_secrets={token}\r\n"),
+                format!("Accept: text/html\r\nAuthorization: Bearer {token}\r\n"),
+            ] {
+                let method = if post { "POST" } else { "GET" };
+                let form = "Content-Type: application/x-www-form-urlencoded\r\n";
+                let headers = format!("{headers}{}", if post { form } else { "" });
+                let body = post.then_some("csrf=x&subject=eve&name=t&access=delegate&days=1");
+                let answer = service.send_to(&service.address, method, &path, &headers, body);
+                let login = answer.header("location").is_some_and(|to| to.starts_with("/login"));
+                let refused = (400..500).contains(&answer.status);
+                assert!(refused || answer.status == 303 && login, "{path}: {answer:?}");
+                assert!(!answer.body.contains(value) && !answer.body.contains("API_KEY"), "{path}");
+            }
+        }
+    }
+    assert_eq!(service.get(&format!("/v1/secrets/{secret}")).with(200)["key"], "API_KEY");
+    assert_eq!(service.get("/v1/grants?project=survey").with(200)["grants"], json!([]));
 }
 
 /// What somebody may not see is answered, byte by byte, as what isn't there.
@@ -256,18 +330,8 @@ fn nobody_learns_what_there_is() {
 /// The matrix has every route of the document, and no other.
 #[test]
 fn no_route_is_left_out() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/config/openapi.json");
-    let document: Json = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-    let documented: BTreeSet<(String, String)> = document["paths"]
-        .as_object()
-        .unwrap()
-        .iter()
-        .flat_map(|(path, item)| {
-            let methods = item.as_object().unwrap().keys();
-            methods.map(|method| (method.to_uppercase(), path.clone())).collect::<Vec<_>>()
-        })
-        .filter(|(_, path)| path != "/openapi.json")
-        .collect();
+    let documented: BTreeSet<(String, String)> =
+        operations().into_iter().map(|(method, path, _)| (method, path)).collect();
     let tried: BTreeSet<(String, String)> =
         rows().into_iter().map(|(method, route, ..)| (method.into(), route.into())).collect();
     assert_eq!(tried, documented);
