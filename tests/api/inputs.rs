@@ -20,6 +20,18 @@ fn an_id_is_one_segment() {
         ("survey%2F..%2Fsurvey", 400, "request_invalid"),
         ("survey%00", 400, "request_invalid"),
         ("%ff", 400, "request_invalid"),
+        // `.` and `/` in more bytes than they need, and half a pair of UTF-16.
+        ("%c0%ae%c0%ae", 400, "request_invalid"),
+        ("survey%c0%af..", 400, "request_invalid"),
+        ("%e0%80%ae%e0%80%ae", 400, "request_invalid"),
+        ("%f0%80%80%ae", 400, "request_invalid"),
+        ("%ed%a0%80", 400, "request_invalid"),
+        ("%u002e%u002e", 400, "request_invalid"),
+        ("%252e%252e", 400, "request_invalid"),
+        ("..%5c..%5csurvey", 400, "request_invalid"),
+        ("survey;x=1", 400, "request_invalid"),
+        ("%", 400, "request_invalid"),
+        ("%2", 400, "request_invalid"),
         ("survey%20", 400, "request_invalid"),
         ("sur%76ey%0a", 400, "request_invalid"),
         ("", 400, "request_invalid"),
@@ -61,6 +73,23 @@ fn a_body_is_json_and_nothing_else() {
     let twice = "{\"kind\":\"envvar\",\"key\":\"A\",\"key\":\"B\",\"value\":\"x\"}";
     let problem = post("", twice).problem(400, "request_invalid");
     assert!(problem["detail"].as_str().unwrap().contains("duplicate member `key`"), "{problem}");
+    let nested =
+        "{\"kind\":\"pgservice\",\"fields\":{\"service\":\"a\",\"host\":\"a\",\"host\":\"b\"}}";
+    let problem = post("", nested).problem(400, "request_invalid");
+    assert!(problem["detail"].as_str().unwrap().contains("duplicate member `host`"), "{problem}");
+    for number in ["1e400", "99999999999999999999999999", "-1", "1.5", "-0.0", "1E+2", "01"] {
+        let body = format!(
+            "{{\"name\":\"t\",\"role\":\"project_admin\",\"project\":\"survey\",\"days\":{number}}}"
+        );
+        let bearer = format!("Authorization: Bearer {}\r\n", service.tokens["delegate"]);
+        let answer = service.send("POST", "/v1/tokens", &bearer, Some(&body));
+        assert_eq!(answer.status, 400, "{number}: {answer:?}");
+        answer.problem(400, "request_invalid");
+    }
+    let wide = format!("{{{}\"kind\":\"envvar\"}}", "\"a\":1,".repeat(50_000));
+    post("", &wide).problem(400, "request_invalid");
+    let open = format!("{{\"kind\":{}1", "{\"a\":".repeat(100_000));
+    post("", &open).problem(400, "request_invalid");
     let mistyped = "{\"kind\":\"envvar\",\"key\":\"A\",\"vlaue\":\"hunter2\"}";
     let problem = post("", mistyped).problem(400, "request_invalid");
     let detail = problem["detail"].as_str().unwrap();
@@ -86,7 +115,15 @@ fn a_query_holds_what_is_known() {
         ("/v1/projects/survey/secrets?dry_run=true", "dry_run"),
         ("/v1/grants?organization=org&project=survey", "project"),
         ("/v1/grants?project=a%20b", "project"),
+        ("/v1/tokens?organization=org&project=survey", "project"),
+        ("/v1/audit?organization=org&project=survey", "project"),
+        ("/v1/grants?project=survey&project=home", "project"),
+        ("/v1/projects/survey/explain?user=ada&user=bo", "user"),
+        ("/v1/projects/survey/explain?organization=org&organization=other", "organization"),
+        ("/v1/audit?limit=99999999999999999999999999", "limit"),
+        ("/v1/audit?limit=1e2", "limit"),
         ("/v1/audit?limit=%2B5", "limit"),
+        ("/v1/audit?limit=0x10", "limit"),
         ("/v1/audit?since=today", "since"),
         ("/v1/projects/survey/explain?user=%ff", "user"),
         ("/v1/whoami?Hunter2%20=x", "one"),
@@ -152,4 +189,140 @@ fn a_flood_of_one_token_is_bounded() {
         assert!(answer.header("retry-after").is_some());
     }
     service.ask("organization", "GET", "/v1/whoami", None).with(200);
+}
+
+/// What is SQL elsewhere, in each parameter and each member of each body that the document has.
+#[test]
+fn sql_is_text_in_every_field() {
+    let service = Service::new();
+    // What a project's admin never sees, and would if a condition were widened.
+    let foreign = "FOREIGN_CANARY";
+    for path in ["/v1/projects/home/secrets", "/v1/organizations/org/secrets"] {
+        service.post(path, variable(foreign, "not-to-be-seen")).with(201);
+    }
+    let organizations = Grant::OrganizationAdmin(id("org"));
+    let given = service.administration.grant(&service.operator, foreign, &organizations);
+    service.runtime.block_on(given).unwrap();
+    service.issue(foreign, organizations, Access::Read);
+    let own = service.post(SURVEY, variable("OWN", "one-two-three")).with(201);
+    let own = own["secrets"][0]["id"].as_str().unwrap().to_owned();
+    let before = counts(&service);
+    let mut sent = 0;
+    for sql in [
+        "' OR '1'='1",
+        "'; DROP TABLE secret; DELETE FROM api_token; --",
+        "\"; DELETE FROM audit; --",
+        "x' UNION SELECT id, digest, name FROM api_token --",
+        "x' UNION ALL SELECT key FROM secret --",
+        "'",
+        "'OR'1'='1",
+        "'--",
+        "$1",
+        "?1",
+        "%",
+        "\\' OR 1=1 --",
+    ] {
+        for (method, path, body) in requests(sql) {
+            let path = path.replace("{organization}", "org").replace("{project}", "survey");
+            let path = path.replace("{id}", "none").replace("{user}", "nobody");
+            let answer = service.ask("project-delegate", &method, &path, body.as_ref());
+            assert!(answer.status < 500, "{method} {path} {body:?}: {answer:?}");
+            assert!(!answer.body.contains(foreign), "{method} {path} {body:?}: {answer:?}");
+            sent += 1;
+        }
+        let bearer = service.tokens["project-delegate"].clone();
+        for headers in [
+            format!("Authorization: Bearer {bearer}{sql}\r\n"),
+            format!("Authorization: Bearer {}{sql}\r\n", &bearer[..29]),
+        ] {
+            let answer = service.send("GET", "/v1/whoami", &headers, None);
+            assert_eq!(answer.status, 401, "{headers}: {answer:?}");
+        }
+        let key = sql.replace(' ', "/**/");
+        let headers = format!("Authorization: Bearer {bearer}\r\nIdempotency-Key: {key}\r\n");
+        let add = variable("KEYED", "one-two-three").to_string();
+        let answer = service.send("POST", SURVEY, &headers, Some(&add));
+        assert!([201, 409].contains(&answer.status), "{key}: {answer:?}");
+    }
+    assert!(sent > 500, "{sent}");
+    // All that was there is there still, and is what it was.
+    service.get(&format!("/v1/secrets/{own}")).with(200);
+    for (table, had, has) in
+        before.iter().zip(counts(&service)).map(|((table, had), (_, has))| (table, *had, has))
+    {
+        assert!(has >= had, "{table}: {had}, {has}");
+        if ["organization", "project", "member", "recipient"].contains(&table.as_str()) {
+            assert_eq!(has, had, "{table}");
+        }
+    }
+}
+
+/// How many rows each table has; the database is whole.
+fn counts(service: &Service) -> Vec<(String, i64)> {
+    let database = rusqlite::Connection::open(service.sandbox.store()).unwrap();
+    let whole: String = database.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(whole, "ok");
+    let tables = qgis_secrets::store::schema::tables(qgis_secrets::store::schema::VERSION);
+    let count = |name: &str| {
+        let sql = format!("SELECT count(*) FROM {name}");
+        database.query_row(&sql, [], |row| row.get(0)).unwrap()
+    };
+    tables.iter().map(|table| (table.name.to_owned(), count(table.name))).collect()
+}
+
+/// Requests with `text` at one place each: every parameter of every path and query, and every text
+/// in the examples of every body.
+fn requests(text: &str) -> Vec<(String, String, Option<Json>)> {
+    let encoded = qgis_secrets::wire::management::segment(text);
+    let mut all = Vec::new();
+    for (method, path, operation) in operations() {
+        let examples = &operation["requestBody"]["content"]["application/json"]["examples"];
+        let examples: Vec<Json> = examples
+            .as_object()
+            .map(|named| named.values().map(|example| example["value"].clone()).collect())
+            .unwrap_or_default();
+        let body = examples.first().cloned();
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            let name = parameter["name"].as_str().unwrap();
+            let path = match parameter["in"].as_str().unwrap() {
+                "path" => path.replace(&format!("{{{name}}}"), &encoded),
+                "query" => format!("{path}?{name}={encoded}"),
+                _ => continue,
+            };
+            all.push((method.clone(), path, body.clone()));
+        }
+        for example in examples {
+            let mut places = Vec::new();
+            texts(&example, &mut String::new(), &mut places);
+            for place in places {
+                let mut body = example.clone();
+                *body.pointer_mut(&place).unwrap() = text.into();
+                all.push((method.clone(), path.clone(), Some(body)));
+            }
+        }
+    }
+    all
+}
+
+/// Where texts stand in a document, as JSON pointers.
+fn texts(value: &Json, at: &mut String, found: &mut Vec<String>) {
+    let length = at.len();
+    match value {
+        Json::String(_) => found.push(at.clone()),
+        Json::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                at.push_str(&format!("/{index}"));
+                texts(item, at, found);
+                at.truncate(length);
+            }
+        }
+        Json::Object(members) => {
+            for (name, member) in members {
+                at.push_str(&format!("/{name}"));
+                texts(member, at, found);
+                at.truncate(length);
+            }
+        }
+        _ => {}
+    }
 }

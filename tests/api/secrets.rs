@@ -298,22 +298,32 @@ fn no_answer_holds_a_value() {
     for secret in listed["secrets"].as_array().unwrap() {
         answers.push(service.get(&format!("/v1/secrets/{}", secret["id"].as_str().unwrap())));
     }
-    for path in [
-        "/openapi.json",
-        "/v1/whoami",
-        SURVEY,
-        ORGANIZATION,
-        "/v1/audit?limit=500",
-        "/v1/grants",
-        "/v1/tokens",
-        "/v1/organizations",
-        "/v1/organizations/org",
-        "/v1/projects",
-        "/v1/projects/survey",
-        "/v1/projects/survey/explain?user=ada",
-        "/metrics",
-        "/ready",
-    ] {
+    let mut paths: Vec<String> = ["/openapi.json", "/metrics", "/ready", "/live", "/login", "/"]
+        .into_iter()
+        .map(ToOwned::to_owned)
+        .collect();
+    // All that can be asked for, by the document.
+    let first = listed["secrets"][0]["id"].as_str().unwrap();
+    for (_, path, operation) in operations().iter().filter(|(method, ..)| method == "GET") {
+        let path = path.replace("{organization}", "org").replace("{project}", "survey");
+        let path = path.replace("{id}", first);
+        let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+        for parameter in parameters.iter().filter(|parameter| parameter["in"] == "query") {
+            let value = match parameter["name"].as_str().unwrap() {
+                "limit" => "500",
+                "user" => "ada",
+                "require" => "envvar:NONE",
+                "organization" => "org",
+                "project" => "survey",
+                "decision" => "denied",
+                _ => canary,
+            };
+            paths.push(format!("{path}?{}={value}", parameter["name"].as_str().unwrap()));
+        }
+        paths.push(path);
+    }
+    assert!(paths.len() > 40, "{paths:?}");
+    for path in &paths {
         answers.push(service.get(path));
     }
     for path in [
@@ -332,4 +342,45 @@ fn no_answer_holds_a_value() {
         assert!(!answer.body.contains(token), "{answer:?}");
     }
     assert!(!service.log().contains(canary), "{}", service.log());
+    // Nor any column of the database, in whatever form a column could have it.
+    let files = std::fs::read_dir(service.sandbox.store().parent().unwrap()).unwrap();
+    let mut names = 0;
+    for file in files {
+        let path = file.unwrap().path();
+        let bytes = std::fs::read(&path).unwrap();
+        for form in [canary.as_bytes(), b"Y2FuYXJ5LTdmM2E5M", b"63616e6172792d376633613931"] {
+            let found = bytes.windows(form.len()).any(|window| window.eq_ignore_ascii_case(form));
+            assert!(!found, "{}", path.display());
+        }
+        // What may be there is found where it is.
+        names += bytes.windows(6).filter(|window| window == b"OF_ADA").count();
+    }
+    assert!(names > 0);
+}
+
+/// A key is of who sent it: nobody gets the answer that another got.
+#[test]
+fn an_idempotency_key_is_of_one_token() {
+    let service = Service::new();
+    let with = |token: &str, path: &str, body: &Json| {
+        let token = &service.tokens[token];
+        let headers = format!("Authorization: Bearer {token}\r\nIdempotency-Key: one\r\n");
+        service.send("POST", path, &headers, Some(&body.to_string()))
+    };
+    let body = variable("API_KEY", "s3cr3t-key");
+    let first = with("operator", SURVEY, &body).with(201);
+    for token in ["delegate", "organization", "project"] {
+        with(token, SURVEY, &body).problem(409, "secret_exists");
+    }
+    with("stranger", SURVEY, &body).problem(404, "not_found");
+    with("reader", SURVEY, &body).problem(403, "read_only");
+    with("revoked", SURVEY, &body).problem(401, "token_invalid");
+    // Another's key is free for one's own.
+    let own = with("project", SURVEY, &variable("OTHER", "s3cr3t-key")).with(201);
+    assert_ne!(own["secrets"][0]["id"], first["secrets"][0]["id"]);
+    // The same key is no way to the same answer at another place, or by another road.
+    with("operator", ORGANIZATION, &body).problem(422, "idempotency_mismatch");
+    let import = json!({"format": "dotenv", "text": "NEW=s3cr3t-key\n"});
+    with("operator", &format!("{SURVEY}/import"), &import).problem(422, "idempotency_mismatch");
+    assert_eq!(with("operator", SURVEY, &body).with(201), first);
 }
