@@ -20,7 +20,7 @@ DEMO_PACKAGES := gcc libc6-dev make openssl pkg-config \
     qgis qgis-providers python3-qgis \
     postgresql-15 postgresql-15-postgis-3 libpq5
 TEST_PACKAGES := $(DEMO_PACKAGES) chromium chromium-driver python3-venv
-# What drives the browser, apart from the system's own Python.
+# What drives the browser and tries the API, apart from the system's own Python.
 TEST_TOOLS = $(abspath $(or $(CARGO_TARGET_DIR),target))/test-tools
 # tini is what the runner's own cost is compared with.
 BENCH_PACKAGES := tini hyperfine
@@ -59,7 +59,7 @@ demo-deps: ## Installs what the build and the demo need (QGIS, PostGIS, a C comp
 	@$(call install,$(DEMO_PACKAGES))
 
 .PHONY: deps
-deps: ## Installs what the tests need besides: a browser, and what drives it
+deps: ## Installs what the tests need besides: a browser, what drives it, and what tries the API
 	@$(call install,$(TEST_PACKAGES))
 	@digest=$$(sha256sum <tests/requirements.txt); \
 	if [ "$$digest" != "$$(cat '$(TEST_TOOLS)/digest' 2>/dev/null)" ]; then \
@@ -104,15 +104,9 @@ screenshots: deps build ## Takes the pictures of the page that the README shows
 test-kill: deps ## Kills runs at every system call, and looks for what remains
 	QGIS_SECRETS_TEST_KILLS=1000 $(CARGO) test --locked --test suite -- --nocapture killing:: --skip hostile::
 
-# Schemathesis comes from PyPI, into a folder below target/. It takes half a minute once that is there.
-SCHEMATHESIS = $(abspath $(or $(CARGO_TARGET_DIR),target))/schemathesis
-
 .PHONY: test-api
-test-api: ## Throws requests made from the OpenAPI document at the service (needs python3 and PyPI)
-	$(CARGO) build --locked
-	[ -x '$(SCHEMATHESIS)/bin/schemathesis' ] || { python3 -m venv '$(SCHEMATHESIS)' \
-	    && '$(SCHEMATHESIS)/bin/pip' install --quiet 'schemathesis>=4,<5'; }
-	tests/api/schemathesis '$(subst /release/,/debug/,$(BINARY))' '$(SCHEMATHESIS)/bin/schemathesis'
+test-api: deps ## Throws many requests made from the OpenAPI document at the service
+	QGIS_SECRETS_TEST_EXAMPLES=100 $(CARGO) test --locked --test suite -- api::documented::
 
 # The sysroot and Cargo's folder are looked up here: sudo changes PATH and HOME.
 .PHONY: test-image

@@ -2,6 +2,7 @@
 //!
 //! - `client`: the command line, with `--server` and without
 //! - `delegation`: what tokens that give on can't do
+//! - `documented`: requests made from the document, and answers that it doesn't have
 //! - `inputs`: what is sent: too much, nonsense, tricks
 //! - `people`: every route of the page with everybody who logs in
 //! - `permissions`: every route with every kind of token
@@ -9,6 +10,7 @@
 
 mod client;
 mod delegation;
+mod documented;
 mod inputs;
 mod people;
 mod permissions;
