@@ -120,11 +120,20 @@ impl Service {
     /// Opens the store, reads keys and certificates, and listens.
     pub async fn start(settings: &Settings) -> Result<Self, Error> {
         let orders = Orders::new().map_err(|error| Error::Setup(format!("signals: {error}")))?;
+        let readers = std::thread::available_parallelism().map_or(2, usize::from);
+        let pool = Pool::open(&settings.store.place, readers)?;
+        let started = Self::on(settings, pool.clone(), orders).await;
+        if started.is_err() {
+            // It would end in the middle of leaving the log.
+            pool.close().await;
+        }
+        started
+    }
+
+    async fn on(settings: &Settings, pool: Pool, orders: Orders) -> Result<Self, Error> {
         let asked = &settings.service;
         let limits = limits(&asked.limits);
         let metrics = Metrics::default();
-        let readers = std::thread::available_parallelism().map_or(2, usize::from);
-        let pool = Pool::open(&settings.store.place, readers)?;
         let store = pool.clone();
         let mut readiness = Readiness::default().with("store", move || {
             let store = store.clone();

@@ -122,3 +122,25 @@ fn a_key_of_another_store_is_noticed_at_the_start() {
         ended.error(78, "key_of_another_store", "is not the one that the store");
     }
 }
+
+/// Neither files beside the store, nor the mark in it that asks for them: from a read-only mount it
+/// could not be opened.
+#[test]
+fn a_service_that_cannot_start_leaves_the_store_as_it_was() {
+    let ground = Ground::new("");
+    ground.fill();
+    let settings = ground.sandbox.path("serve.toml").display().to_string();
+    let nowhere = format!("unix:{}", ground.sandbox.path("none/socket").display());
+    // What an end in the middle leaves is a matter of luck.
+    for _ in 0..5 {
+        let ended = ground.sandbox.run(["serve", "--settings", &settings, "--listen", &nowhere]);
+        ended.error(78, "listen_failed", "none");
+        let directory = ground.sandbox.store().parent().unwrap().to_owned();
+        let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut files: Vec<_> = files.collect();
+        files.sort_unstable();
+        assert_eq!(files, ["store.db", "store.key"]);
+        // SQLite's file format: 1 is a rollback journal, 2 a write-ahead log.
+        assert_eq!(fs::read(ground.sandbox.store()).unwrap()[18..20], [1, 1]);
+    }
+}
