@@ -201,6 +201,9 @@ pub enum Mode {
     /// Changing: as if nobody else changed anything meanwhile. Where that can't be kept,
     /// [`StoreError::Contended`], and the whole transaction can be tried again.
     Write,
+    /// The same, tried again: while nobody else writes, for whoever is quicker would be in its way
+    /// again.
+    Again,
 }
 
 /// One connection. Every statement runs between [`Database::begin`] and [`Database::commit`]. After

@@ -239,7 +239,7 @@ fn run_one(database: &mut dyn Database, queue: &Queue<Job>) -> bool {
     }
     let done = match mode {
         Mode::Read => transaction(database, mode, |database| work.run(database)),
-        Mode::Write => retry::write(database, |database| work.run(database)),
+        Mode::Write | Mode::Again => retry::write(database, |database| work.run(database)),
     };
     work.answer(done);
     true

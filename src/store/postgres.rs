@@ -15,11 +15,14 @@ use std::collections::HashMap;
 use tokio_postgres::Statement;
 
 use super::database::{Database, Mode, Parameter, Place, Row};
-use super::schema::{StoreError, VERSION};
+use super::schema::{APPLICATION_ID, StoreError, VERSION};
 use super::seal::KeyId;
 use crate::settings;
 use connection::Connection;
 use fault::{Fault, When};
+
+/// Begins a transaction that writes.
+const WRITE: &str = "BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE";
 
 /// Prepared statements that a connection keeps. The store has fewer.
 const PREPARED: usize = 200;
@@ -31,6 +34,8 @@ pub struct Postgres {
     connection: Option<Connection>,
     prepared: HashMap<String, Statement>,
     state: State,
+    /// Whether it keeps all other writers away, for it tries again.
+    alone: bool,
 }
 
 /// Of the transaction.
@@ -71,6 +76,7 @@ impl Postgres {
             connection: None,
             prepared: HashMap::new(),
             state: State::None,
+            alone: false,
         }
     }
 
@@ -85,6 +91,7 @@ impl Postgres {
         if self.connection.as_ref().is_none_or(Connection::is_broken) {
             self.prepared.clear();
             self.state = State::None;
+            self.alone = false;
             // The old one first: the server may count them.
             self.connection = None;
             self.connection = Some(Connection::open(&self.place, &self.settings)?);
@@ -93,6 +100,38 @@ impl Postgres {
             Some(connection) => Ok(connection),
             None => Err(StoreError::Fault(self.place.clone())),
         }
+    }
+
+    /// Waits until nobody else writes, and lets nobody begin to. Before the transaction, and not in it:
+    /// the state that that sees would be of before the others were done.
+    fn wait_alone(&mut self) -> Result<(), StoreError> {
+        let sql = self.writers("pg_advisory_lock");
+        let waited = self.connected()?.run(async |client| client.batch_execute(&sql).await);
+        waited.map_err(|fault| fault.translate(&self.place, When::Working))?;
+        self.alone = true;
+        Ok(())
+    }
+
+    /// Lets others write again.
+    fn let_others(&mut self) {
+        if !std::mem::take(&mut self.alone) {
+            return;
+        }
+        let sql = self.writers("pg_advisory_unlock");
+        if let Some(connection) = &mut self.connection
+            && connection.run(async |client| client.batch_execute(&sql).await).is_err()
+        {
+            // The server does it with the connection.
+            self.connection = None;
+        }
+    }
+
+    /// On the lock that who writes shares, and who tries again has alone: one for each schema. No
+    /// other lock of ours has two numbers.
+    fn writers(&self, function: &str) -> String {
+        // The schema's name has no character that would need quotes.
+        let schema = &self.settings.schema;
+        format!("SELECT pg_catalog.{function}({APPLICATION_ID}, pg_catalog.hashtext('{schema}'))")
     }
 
     /// The connection of the open transaction.
@@ -140,16 +179,24 @@ impl Database for Postgres {
     fn begin(&mut self, mode: Mode) -> Result<(), StoreError> {
         self.rollback();
         let sql = match mode {
-            Mode::Read => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
-            Mode::Write => "BEGIN ISOLATION LEVEL SERIALIZABLE READ WRITE",
+            Mode::Read => "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY".to_owned(),
+            // Who had to wait here sees a state of before, and most probably tries again.
+            Mode::Write => format!("{WRITE}; {}", self.writers("pg_advisory_xact_lock_shared")),
+            Mode::Again => {
+                self.wait_alone()?;
+                WRITE.to_owned()
+            }
         };
         // One that was closed while nobody used it shows only now.
         let idle = self.connection.is_some();
-        let mut begun = self.connected()?.run(async |client| client.batch_execute(sql).await);
+        let mut begun = self.connected()?.run(async |client| client.batch_execute(&sql).await);
         if begun.is_err() && idle && self.connection.as_ref().is_none_or(Connection::is_broken) {
-            begun = self.connected()?.run(async |client| client.batch_execute(sql).await);
+            begun = self.connected()?.run(async |client| client.batch_execute(&sql).await);
         }
-        begun.map_err(|fault| fault.translate(&self.place, When::Working))?;
+        if let Err(fault) = begun {
+            self.let_others();
+            return Err(fault.translate(&self.place, When::Working));
+        }
         self.state = State::Open;
         Ok(())
     }
@@ -164,6 +211,7 @@ impl Database for Postgres {
             }
         };
         self.state = State::None;
+        self.let_others();
         committed.map_err(|fault| fault.translate(&self.place, When::Committing))
     }
 
@@ -176,6 +224,7 @@ impl Database for Postgres {
             self.connection = None;
         }
         self.state = State::None;
+        self.let_others();
     }
 
     fn query(&mut self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, StoreError> {
@@ -197,7 +246,7 @@ impl Database for Postgres {
     }
 
     fn batch(&mut self, sql: &str) -> Result<(), StoreError> {
-        let done = self.inside()?.run(async |client| client.batch_execute(sql).await);
+        let done = self.inside()?.run(async |client| client.batch_execute(&sql).await);
         done.map_err(|fault| self.failed(fault))
     }
 

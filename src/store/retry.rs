@@ -1,6 +1,7 @@
 //! Writing where others write the same.
 //!
-//! Invariant: only what surely changed nothing is tried again, and not for ever.
+//! Invariant: only what surely changed nothing is tried again, and not for ever; who tries again is
+//! alone meanwhile, so that nobody slow always loses against others that are quick.
 
 use std::thread;
 use std::time::Duration;
@@ -27,9 +28,11 @@ pub(super) fn write<T>(
         .with_max_times(TIMES)
         .with_jitter()
         .build();
+    let mut mode = Mode::Write;
     loop {
         // That no connection is to be had, this has tried itself.
-        database.begin(Mode::Write)?;
+        database.begin(mode)?;
+        mode = Mode::Again;
         let result = match work(database) {
             Ok(result) => database.commit().map(|()| result),
             Err(error) => {

@@ -204,7 +204,8 @@ impl Database for Sqlite {
         self.still_there()?;
         let begin = match mode {
             Mode::Read => "BEGIN",
-            Mode::Write => "BEGIN IMMEDIATE",
+            // Whoever writes is alone anyway.
+            Mode::Write | Mode::Again => "BEGIN IMMEDIATE",
         };
         self.execute(begin, &[]).map(drop)
     }

@@ -3,7 +3,9 @@
 use std::thread;
 
 use qgis_secrets::secret::{Kind, Name, Owner, SecretId};
-use qgis_secrets::store::{Keyring, Pool, Selection, Store, StoreError};
+use qgis_secrets::store::database::Database;
+use qgis_secrets::store::ledger::{self, Entry};
+use qgis_secrets::store::{Keyring, Pool, Selection, Store, StoreError, secrets};
 
 use super::fixture::{Fixture, id, keys, organization, project, run, variable};
 use super::on_both;
@@ -23,6 +25,7 @@ on_both!(
     a_moved_value_does_not_open,
     two_that_add_the_same_at_once,
     many_that_write_at_once,
+    of_many_that_write_in_one_place_none_is_turned_away,
     a_reader_sees_one_state,
     a_store_is_made_once,
     a_failed_statement_is_never_committed_over,
@@ -272,6 +275,35 @@ fn many_that_write_at_once(fixture: &mut Fixture) {
     assert!(
         own.clone().all(|pair| pair.split_once('=').is_some_and(|(name, value)| name == value))
     );
+}
+
+/// Each reads what all the others change, and does so for some time.
+fn of_many_that_write_in_one_place_none_is_turned_away(fixture: &mut Fixture) {
+    const WRITERS: usize = 10;
+    const ROUNDS: usize = 12;
+    let owner = project("survey", None);
+    run(async {
+        let pool = Pool::open(&fixture.settings.place, WRITERS).unwrap();
+        let mut writing = tokio::task::JoinSet::new();
+        for writer in 0..WRITERS {
+            let (pool, owner, key) = (pool.clone(), owner.clone(), fixture.key().clone());
+            writing.spawn(async move {
+                for round in 0..ROUNDS {
+                    let new = [variable(&owner, &format!("W{writer}_{round}"), "value")];
+                    let key = key.clone();
+                    let add = move |database: &mut dyn Database| {
+                        let entry = Entry::allowed("ada", "secret.add");
+                        ledger::record(database, &entry)?;
+                        secrets::add(database, &new, &key, false).map(drop)
+                    };
+                    pool.write(add).await.unwrap();
+                }
+            });
+        }
+        writing.join_all().await;
+        pool.close().await;
+    });
+    assert_eq!(fixture.values(&[owner]).unwrap().len(), WRITERS * ROUNDS);
 }
 
 /// What is opened is what was listed, whatever is replaced in between.

@@ -107,10 +107,33 @@ impl Database {
         }
     }
 
+    /// Three roles with the rights that docs/store.md lists: for administration, for serving jobs,
+    /// and for runners that read the store themselves.
+    pub(crate) fn roles(&self) -> [String; 3] {
+        let document = include_str!("../../docs/store.md");
+        let grants = document.split("```sql\n").nth(1).and_then(|rest| rest.split("```").next());
+        let mut sql = grants.expect("no grants in docs/store.md").to_owned();
+        let roles = ["admin", "resolve", "runner"].map(|name| {
+            let (documented, role) =
+                (format!("qgis_secrets_{name}"), format!("qgis_secrets_{name}_{}", self.name));
+            assert!(sql.contains(&documented), "no grants for {documented}");
+            let granted = sql.replace(&documented, &role);
+            sql = format!("CREATE ROLE {role} LOGIN PASSWORD '{PASSWORD}';\n{granted}");
+            role
+        });
+        self.sql(&sql);
+        roles
+    }
+
     /// The same as a section of a settings file.
     pub(crate) fn section(&self) -> String {
+        self.section_of("store")
+    }
+
+    /// The same for another role.
+    pub(crate) fn section_of(&self, role: &str) -> String {
         format!(
-            "[store]\npostgres = 'host=localhost port={} dbname={} user=store'\n\
+            "[store]\npostgres = 'host=localhost port={} dbname={} user={role}'\n\
              postgres_password_file = '{}'\npostgres_ca_file = '{}'\n",
             self.server().port,
             self.name,

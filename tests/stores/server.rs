@@ -3,18 +3,18 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use nix::unistd::{User, geteuid};
 use qgis_secrets::settings::{Host, Place, Postgres as Settings, Tls};
-use qgis_secrets::store::database::{Mode, transaction};
+use qgis_secrets::store::database::{Database as Connected, Mode, transaction};
 use qgis_secrets::store::postgres::Postgres;
 use qgis_secrets::store::schema::VERSION;
 use qgis_secrets::store::{Keyring, Pool, Selection, Store, StoreError};
 
-use super::cluster::{Database, PASSWORD};
+use super::cluster::Database;
 use super::fixture::{Fixture, project, run, variable};
 use crate::support::until;
 
@@ -163,6 +163,45 @@ fn a_failed_statement_is_never_committed_over() {
         database.query("SELECT * FROM organization", &[])
     });
     assert!(rows.unwrap().is_empty());
+}
+
+/// Whenever it is in the middle, another is quicker: the second time, all others wait for it.
+#[test]
+fn a_slow_writer_does_not_lose_for_ever() {
+    let fixture = Arc::new(Fixture::postgres());
+    fixture.tamper("INSERT INTO job_token VALUES ('i', 'j', 0, 0)");
+    let use_it = |database: &mut dyn Connected| {
+        database.execute("UPDATE job_token SET uses = uses + 1", &[])
+    };
+    let tries = Arc::new(AtomicUsize::new(0));
+    let (inside, counted) = (Arc::clone(&fixture), Arc::clone(&tries));
+    let others = Arc::new(Mutex::new(Vec::new()));
+    let started = Arc::clone(&others);
+    run(async {
+        let pool = Pool::postgres(&settings(&fixture), 1).unwrap();
+        let slow = move |database: &mut dyn Connected| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            database.query("SELECT uses FROM job_token", &[])?;
+            let mut other = Postgres::open(&settings(&inside)).unwrap();
+            let other = thread::spawn(move || transaction(&mut other, Mode::Write, use_it));
+            let server = inside.database.as_ref().unwrap();
+            until("another was quicker, or waits", || {
+                let waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'
+                                   AND NOT granted AND database =
+                                   (SELECT oid FROM pg_database WHERE datname = current_database())";
+                other.is_finished() || server.sql(waiting) != "0\n"
+            });
+            started.lock().unwrap().push(other);
+            use_it(database)
+        };
+        let done = pool.write(slow).await;
+        pool.close().await;
+        assert!(matches!(done, Ok(1)), "{done:?}");
+    });
+    assert_eq!(tries.load(Ordering::SeqCst), 2);
+    let others = std::mem::take(&mut *others.lock().unwrap());
+    let ends: Vec<_> = others.into_iter().map(|other| other.join().unwrap()).collect();
+    assert!(matches!(ends[..], [Ok(1), _]), "{ends:?}");
 }
 
 /// Stands between the store and its server, and cuts the line once the store commits.
@@ -325,23 +364,7 @@ fn roles_need_no_more_than_the_documented_rights() {
     let owner = project("survey", None);
     let records = fixture.add(&owner, &["A"]).unwrap();
     let database = fixture.database.as_ref().unwrap();
-    let document = include_str!("../../docs/store.md");
-    let grants = document.split("```sql\n").nth(1).and_then(|rest| rest.split("```").next());
-    let grants = grants.expect("no grants in docs/store.md");
-    let suffix = &database.name;
-    let mut roles = Vec::new();
-    let mut sql = String::new();
-    for role in ["qgis_secrets_admin", "qgis_secrets_resolve", "qgis_secrets_runner"] {
-        roles.push(format!("{role}_{suffix}"));
-        sql += &format!("CREATE ROLE {role}_{suffix} LOGIN PASSWORD '{PASSWORD}';\n");
-    }
-    for role in ["admin", "resolve", "runner"] {
-        assert!(grants.contains(&format!("qgis_secrets_{role}")), "no grants for {role}");
-    }
-    let named = ["admin", "resolve", "runner"].iter().fold(grants.to_owned(), |text, role| {
-        text.replace(&format!("qgis_secrets_{role}"), &format!("qgis_secrets_{role}_{suffix}"))
-    });
-    database.sql(&(sql + &named));
+    let roles = database.roles();
     let open = |role: &str| {
         let settings = Settings { user: role.into(), ..settings(&fixture) };
         Store::from_settings(&qgis_secrets::settings::Store {
@@ -388,7 +411,4 @@ fn roles_need_no_more_than_the_documented_rights() {
         }
     });
     drop((records, admin));
-    let drops: String =
-        roles.iter().map(|role| format!("DROP OWNED BY {role}; DROP ROLE {role};\n")).collect();
-    database.sql(&drops);
 }
