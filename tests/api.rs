@@ -32,8 +32,10 @@ use qgis_secrets::secret::{Id, Value};
 use qgis_secrets::server::administration::{
     Administration, Organization, Policy, Project, TokenRequest,
 };
+use qgis_secrets::settings;
+use qgis_secrets::store::database::{Database, Mode, transaction};
 use qgis_secrets::store::pool::Pool;
-use qgis_secrets::store::{Keyring, access, database};
+use qgis_secrets::store::{Keyring, Store, access};
 use serde_json::{Value as Json, json};
 use tokio::runtime::Runtime;
 
@@ -67,6 +69,7 @@ struct Service {
     sandbox: Sandbox,
     /// Who signs the tokens of jobs.
     orchestrator: Forger,
+    store: settings::Store,
     runtime: Runtime,
     administration: Administration,
     operator: Actor,
@@ -130,10 +133,17 @@ impl Service {
 
     fn with(settings: &str) -> Self {
         let sandbox = Sandbox::new();
+        let place = settings::Place::File(sandbox.store());
+        Self::at(place, sandbox, settings)
+    }
+
+    /// On a store elsewhere, which the sandbox's own settings name too.
+    fn at(place: settings::Place, sandbox: Sandbox, settings: &str) -> Self {
         // Makes the store and its key.
         sandbox.add("-O elsewhere", "FIRST", "x");
+        let store = settings::Store { place, key: sandbox.key(), public_key: None };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let pool = runtime.block_on(async { Pool::sqlite(&sandbox.store(), 1) }).unwrap();
+        let pool = runtime.block_on(async { Pool::open(&store.place, 1) }).unwrap();
         let key = Keyring::read(&sandbox.key()).unwrap().current().public().clone();
         let membership = Membership::Registered { non_member: NonMember::Deny };
         let policy = Policy { membership, organization_user: true, oldest_libpq: 13 };
@@ -159,6 +169,7 @@ impl Service {
         let tokens = BTreeMap::new();
         let mut service = Self {
             sandbox,
+            store,
             orchestrator,
             runtime,
             administration,
@@ -204,12 +215,14 @@ impl Service {
     }
 
     fn expire(&self, token: &str) {
-        let mut store = qgis_secrets::store::sqlite::Sqlite::open(&self.sandbox.store()).unwrap();
-        let database: &mut dyn database::Database = &mut store;
-        let found = access::find_token(database, token).unwrap().unwrap();
-        let sql = "UPDATE api_token SET expires_at = $2 WHERE id = $1";
-        let past = found.expires_at - 3 * 24 * 3600;
-        database.execute(sql, &[token.into(), past.into()]).unwrap();
+        let mut database = Store::from_settings(&self.store).unwrap().into_database();
+        let expire = |database: &mut dyn Database| {
+            let found = access::find_token(database, token)?.unwrap();
+            let sql = "UPDATE api_token SET expires_at = $2 WHERE id = $1";
+            let past = found.expires_at - 3 * 24 * 3600;
+            database.execute(sql, &[token.into(), past.into()])
+        };
+        transaction(&mut *database, Mode::Write, expire).unwrap();
     }
 
     /// Gives `subject` the administration of the project `survey`: the grant's id.

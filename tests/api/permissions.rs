@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::stores::cluster::private;
 
 /// Who asks, in the order of the columns: an operator, an admin of the organization `org`, an admin
 /// of its project `survey`, an admin of another organization's project, an admin of that
@@ -145,7 +146,22 @@ fn prepared(service: &Service, path: &str) -> String {
 
 #[test]
 fn the_matrix() {
-    let service = Service::new();
+    is_the_matrix(&Service::new());
+}
+
+#[test]
+fn the_matrix_on_postgres() {
+    let database = crate::stores::cluster::Database::new();
+    let sandbox = Sandbox::new();
+    let directory = sandbox.path(".config/qgis-secrets");
+    std::fs::create_dir_all(&directory).unwrap();
+    private(&directory.join("settings.toml"), &database.section());
+    let place = settings::Place::Postgres(Box::new(database.settings()));
+    let settings = format!("{}{SETTINGS}", database.section());
+    is_the_matrix(&Service::at(place, sandbox, &settings));
+}
+
+fn is_the_matrix(service: &Service) {
     let mut tokens = Vec::new();
     for (caller, grant) in callers() {
         for access in Access::ALL {
@@ -155,7 +171,7 @@ fn the_matrix() {
     let mut wrong = Vec::new();
     for (method, _, path, body, (needs, expected)) in rows() {
         for (index, (caller, access, token)) in tokens.iter().enumerate() {
-            let path = prepared(&service, &path);
+            let path = prepared(service, &path);
             let body = Some(&body).filter(|body| !body.is_null());
             let answer = service.bearing(token, method, &path, body);
             let expected = match expected[index / Access::ALL.len()] {
