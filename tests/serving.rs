@@ -9,6 +9,7 @@
 //! - `power`: a service that is killed while many change the store
 //! - `quiet`: no value in anything that a service writes
 //! - `replicas`: two services on one PostgreSQL database
+//! - `rights`: services whose roles in the database have the documented rights
 //! - `roles`: the sides apart, and that only one of them can open anything
 //! - `rotation`: a new key while everybody goes on
 //! - `token_keys`: public keys for job tokens in files that change
@@ -24,6 +25,7 @@ mod place;
 mod power;
 mod quiet;
 mod replicas;
+mod rights;
 mod roles;
 mod rotation;
 mod token_keys;

@@ -6,7 +6,8 @@ use qgis_secrets::store::schema::VERSION;
 
 use super::cluster::{Database, PASSWORD, private};
 use super::fixture::Fixture;
-use crate::support::{Ended, Sandbox};
+use crate::support::tls::Authority;
+use crate::support::{Ended, Sandbox, end};
 
 /// A sandbox whose settings name a database.
 struct Remote {
@@ -75,7 +76,7 @@ fn a_store_is_moved_by_a_command() {
     remote.run(&format!("store migrate --to {}", back.display())).success();
     let mut command = sandbox.command(["store", "info"]);
     command.env("QGIS_SECRETS_STORE", &back);
-    let info = crate::support::end(command).success().stdout;
+    let info = end(command).success().stdout;
     assert!(info.contains("secret") && info.contains('9'), "{info}");
 }
 
@@ -132,6 +133,35 @@ fn what_the_server_refuses_is_said_plainly() {
     }
     remote.settings(&good);
     remote.run("exec -P survey --require envvar:A -- true").success();
+}
+
+/// Without `postgres_ca_file` the system's authorities are trusted; with it, those in it alone.
+#[test]
+fn named_authorities_are_trusted_instead_of_the_systems() {
+    let remote = Remote::new();
+    remote.sandbox.add("-P survey", "A", "value-a");
+    let named = remote.database.section();
+    let own = remote.database.server().certificate();
+    let unnamed: Vec<_> = named.lines().filter(|line| !line.contains("ca_file")).collect();
+    let other = remote.sandbox.write("other.pem", Authority::new().pem());
+    let others = named.replace(own.to_str().unwrap(), other.to_str().unwrap());
+    for (settings, system, trusted) in [
+        (&named, &other, true),
+        (&unnamed.join("\n"), &own, true),
+        (&unnamed.join("\n"), &other, false),
+        (&others, &own, false),
+    ] {
+        remote.settings(settings);
+        let mut command = remote.sandbox.command(["secret", "list"]);
+        // What the system trusts, to this process.
+        command.env("SSL_CERT_FILE", system);
+        let ended = quiet(end(command));
+        if trusted {
+            ended.success();
+        } else {
+            ended.error(69, "store_unreachable", "not trusted here");
+        }
+    }
 }
 
 /// A password's file is the credential of the store: a job that could read it doesn't start.

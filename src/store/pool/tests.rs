@@ -11,6 +11,9 @@ use super::{Database, Mode, Pool, Sqlite, StoreError, WAITING, oneshot};
 use crate::store::database::{one, parameters};
 use crate::store::{Keyring, Store};
 
+/// How long something may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// A pool on a new store.
 fn pool() -> (TempDir, Pool) {
     let directory = tempfile::tempdir().unwrap();
@@ -88,18 +91,25 @@ fn a_write_that_fails_or_panics_is_undone_alone() {
             database.rollback();
             database.commit()
         });
+        // It can't undo anything itself, and so what it did before counts.
+        let undoing = pool.write(|database| {
+            put(database, "before")?;
+            database.rollback();
+            put(database, "behind")
+        });
         let last = pool.write(|database| put(database, "last"));
         let release = async { go.send(()).unwrap() };
-        let (good, failing, refused, panicking, ending, last, ()) =
-            tokio::join!(good, failing, refused, panicking, ending, last, release);
+        let (good, failing, refused, panicking, ending, undoing, last, ()) =
+            tokio::join!(good, failing, refused, panicking, ending, undoing, last, release);
         good.unwrap();
+        undoing.unwrap();
         last.unwrap();
         assert!(matches!(failing, Err(StoreError::Busy(_))), "{failing:?}");
         assert!(matches!(refused, Err(StoreError::Database(..))), "{refused:?}");
         assert!(matches!(panicking, Err(StoreError::Fault(_))), "{panicking:?}");
         assert!(matches!(ending, Err(StoreError::Fault(_))), "{ending:?}");
         held.await.unwrap().unwrap();
-        assert_eq!(pool.read(ids).await.unwrap(), ["good", "last"]);
+        assert_eq!(pool.read(ids).await.unwrap(), ["before", "behind", "good", "last"]);
     });
 }
 
@@ -147,7 +157,8 @@ fn beyond_the_bound_a_caller_is_turned_away() {
         while pool.waiting() < WAITING {
             tokio::task::yield_now().await;
         }
-        let beyond = write().await.unwrap();
+        let beyond = tokio::time::timeout(PATIENCE, write()).await.expect("it waits in line");
+        let beyond = beyond.unwrap();
         assert!(matches!(beyond, Err(StoreError::Busy(_))), "{beyond:?}");
         assert!(pool.read(ids).await.unwrap().is_empty(), "readers have a queue of their own");
         go.send(()).unwrap();
