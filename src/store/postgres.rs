@@ -246,7 +246,7 @@ impl Database for Postgres {
     }
 
     fn batch(&mut self, sql: &str) -> Result<(), StoreError> {
-        let done = self.inside()?.run(async |client| client.batch_execute(&sql).await);
+        let done = self.inside()?.run(async |client| client.batch_execute(sql).await);
         done.map_err(|fault| self.failed(fault))
     }
 

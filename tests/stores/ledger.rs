@@ -205,7 +205,7 @@ fn old_rows_of_the_audit_go_and_the_others_stay(fixture: &mut Fixture) {
     let [older, old] = [1, 0].map(|n| id_of(before - a_moment, n));
     // The oldest first, no more at once than asked for, and nothing that is as old as the limit.
     for (limit, gone, left) in
-        [(3, 3, &[older.clone(), old.clone()][..]), (1, 1, &[older]), (9, 1, &[]), (9, 0, &[])]
+        [(3, 3, &[older.clone(), old][..]), (1, 1, &[older]), (9, 1, &[]), (9, 0, &[])]
     {
         let (count, rows) = write(&mut *database, |database| {
             let count = forget(database, before, limit)?;
