@@ -215,15 +215,20 @@ impl Server {
             .with_jitter()
             .without_max_times()
             .build();
+        let mut in_doubt = false;
         loop {
             let left = end.saturating_duration_since(Instant::now());
             let asked = timeout(left, self.peer.ask(ask, MAX_ANSWER));
-            let (last, seen, wait) = match http::told_when_slow(&at, asked).await {
+            let (last, unsure, wait) = match http::told_when_slow(&at, asked).await {
                 Err(_) => ("no answer".to_owned(), true, None),
                 Ok(Ok(answered)) => match self.judge(answered) {
                     Judged::Answer(answer) => return Ok(answer),
                     Judged::Final(error) => return Err(error),
-                    Judged::Later(last, wait) => (last, true, wait),
+                    Judged::Never(last) => {
+                        let in_doubt = in_doubt && method != "GET";
+                        return Err(ClientError::Unavailable { at, last, in_doubt });
+                    }
+                    Judged::Later { last, unsure, wait } => (last, unsure, wait),
                 },
                 Ok(Err(NoAnswer::Unconnected(why))) => (why, false, None),
                 Ok(Err(NoAnswer::Broken(why))) => (why, true, None),
@@ -237,15 +242,12 @@ impl Server {
             };
             // What was removed can't be removed again: a second answer would say that it isn't there.
             // A token that was made has another beside it then, which nobody knows.
-            let in_doubt = seen && !again && wait.is_none();
+            in_doubt |= unsure;
             let delay = delays.next().unwrap_or_default().max(wait.unwrap_or_default());
             let left = end.saturating_duration_since(Instant::now());
-            if in_doubt || delay >= left {
-                return Err(ClientError::Unavailable {
-                    at,
-                    last,
-                    in_doubt: seen && method != "GET",
-                });
+            if unsure && !again || delay >= left {
+                let in_doubt = in_doubt && method != "GET";
+                return Err(ClientError::Unavailable { at, last, in_doubt });
             }
             tracing::warn!(at, last, ?delay, "the secrets service is asked again");
             sleep(delay).await;
@@ -258,12 +260,17 @@ impl Server {
             return Judged::Answer(body);
         }
         if status.as_u16() == 429 {
-            return Judged::Later(status.to_string(), Some(retry_after.unwrap_or_default()));
+            return Judged::Later { last: status.to_string(), unsure: false, wait: retry_after };
         }
         let refusal = self.refusal(&body);
         let (at, status) = (self.address.to_string(), status.as_u16());
         match status {
-            500..=599 => Judged::Later(said(status, &refusal), None),
+            500 if nothing_done(&refusal) => Judged::Never(said(status, &refusal)),
+            500..=599 => Judged::Later {
+                last: said(status, &refusal),
+                unsure: !nothing_done(&refusal),
+                wait: retry_after,
+            },
             401 | 403 => Judged::Final(ClientError::Denied { at, status, refusal }),
             _ => Judged::Final(ClientError::Refused { at, status, refusal }),
         }
@@ -281,10 +288,22 @@ impl Server {
     }
 }
 
+/// Whether the service itself says that the store, or its key, kept it from doing anything. Of what
+/// a proxy says, and of a commit that nobody saw the end of, this isn't known.
+fn nothing_done(Refusal { kind, .. }: &Refusal) -> bool {
+    (kind.starts_with("store_") || kind.starts_with("key_")) && kind != "store_commit_unknown"
+}
+
 /// What an answer means.
 enum Judged {
     Answer(Value),
     Final(ClientError),
-    /// Later perhaps; after this time, if the request was not looked at.
-    Later(String, Option<Duration>),
+    /// Trying again doesn't help, and nothing was done.
+    Never(String),
+    /// Later perhaps, after this time; `unsure`: whether it may have been done.
+    Later {
+        last: String,
+        unsure: bool,
+        wait: Option<Duration>,
+    },
 }

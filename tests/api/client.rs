@@ -172,6 +172,29 @@ fn only_what_may_be_done_twice_is_asked_again() {
     ended.error(69, "backend_unavailable", "may have done it");
     assert_eq!(server.requests().len(), 1);
 
+    // What the service says that it hasn't done is done again, where that helps.
+    let said =
+        |status, kind: &str| Scripted::Status(status, json!({"kind": kind}).to_string().into());
+    let removed = json!({"removed": "1"}).to_string();
+    let server =
+        http::Server::new([said(503, "store_busy"), Scripted::Status(404, removed.into())]);
+    let url = server.url("");
+    let ended = sandbox.run(remove.into_iter().chain([url.as_str()]));
+    ended.error(65, "request_refused", "404");
+    assert_eq!(server.requests().len(), 2);
+    for (status, kind, doubt) in [
+        (500, "key_of_another_store", false),
+        (503, "store_commit_unknown", true),
+        (500, "internal", true),
+    ] {
+        let server = http::Server::new([said(status, kind)]);
+        let url = server.url("");
+        let ended = sandbox.run(remove.into_iter().chain([url.as_str()]));
+        let ended = ended.error(69, "backend_unavailable", kind);
+        assert_eq!(ended.stderr.contains("may have done it"), doubt, "{kind}: {}", ended.stderr);
+        assert_eq!(server.requests().len(), 1);
+    }
+
     // A service that repeats what it was sent doesn't make it known.
     let echo = "{\"kind\":\"x\",\"detail\":\"Bearer qgis_secrets_x \\u001b[2J\"}";
     let server = http::Server::new([Scripted::Status(400, echo.into())]);
