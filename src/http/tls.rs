@@ -130,7 +130,13 @@ impl TlsFault {
     }
 }
 
+/// The names that a certificate is for. The verifier says `DnsName("a")` and `IpAddress(::1)`.
 fn presented(names: &[String]) -> String {
+    let plain = |name: &String| {
+        let inner = name.strip_suffix(')').and_then(|name| name.split_once('('));
+        inner.map_or(name.as_str(), |(_, name)| name.trim_matches('"')).to_owned()
+    };
+    let names: Vec<String> = names.iter().map(plain).collect();
     if names.is_empty() { String::new() } else { format!(" ({})", names.join(", ")) }
 }
 

@@ -11,7 +11,7 @@ fn a_server_that_is_not_who_it_should_be_gets_no_token() {
         (stranger.server(Like::Good), ["an authority that is not trusted", "ca_file"]),
         (ground.authority.server(Like::Expired), ["has expired", "renew it"]),
         (ground.authority.server(Like::Early), ["is not valid yet", "clocks"]),
-        (ground.authority.server(Like::OtherName), ["for another name", "elsewhere.example"]),
+        (ground.authority.server(Like::OtherName), ["for another name", "(elsewhere.example)"]),
         (ground.authority.server(Like::Client), ["is not for a server", "no secret came"]),
         (ground.authority.server(Like::Authority), ["is an authority's", "sign one"]),
     ] {

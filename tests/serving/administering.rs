@@ -74,7 +74,7 @@ fn a_service_that_is_not_who_it_should_be_is_told_nothing() {
         (&stranger, Like::Good, ["an authority that is not trusted", "certificate: --ca-file)"]),
         (&namesake, Like::Good, ["an authority that is not trusted", "certificate: --ca-file)"]),
         (&authority, Like::Expired, ["has expired", "renew it there"]),
-        (&authority, Like::OtherName, ["is for another name", "elsewhere.example"]),
+        (&authority, Like::OtherName, ["is for another name", "(elsewhere.example)"]),
     ] {
         renew_like(&ground, by, like);
         let service = wire::serve(&ground, "");
