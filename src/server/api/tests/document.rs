@@ -235,7 +235,18 @@ fn kinds(status: u16) -> &'static [&'static str] {
             "idempotency_mismatch",
         ],
         429 => &["rate_limited"],
-        500 => &["internal", "store_damaged", "key_of_another_store", "secret_damaged"],
+        500 => &[
+            "internal",
+            "store_damaged",
+            "store_failed",
+            "store_missing",
+            "store_replaced",
+            "store_read_only",
+            "store_forbidden",
+            "store_commit_unknown",
+            "key_of_another_store",
+            "secret_damaged",
+        ],
         503 => &[
             "timeout",
             "store_locked",
@@ -243,6 +254,7 @@ fn kinds(status: u16) -> &'static [&'static str] {
             "store_unreachable",
             "store_full",
             "store_busy",
+            "secret_gone",
         ],
         _ => panic!("{status}"),
     }
