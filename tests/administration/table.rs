@@ -183,6 +183,7 @@ fn outcome(
         // A grant or token that one can't see is hidden, whatever it is for.
         "revoke" | "end a token" if give[2] == "operator_only" => [give[0], give[1], "not_found"],
         "revoke" | "end a token" => give,
+        "end a session" => ["", "", give[2]],
         "see a grant" | "see a token" if change[2] == "operator_only" => {
             [change[0], change[1], "not_found"]
         }

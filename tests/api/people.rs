@@ -18,6 +18,7 @@ const MOVED: [u16; 5] = [303; 5];
 const OPERATOR: [u16; 5] = [200, 403, 403, 403, 403];
 const OPERATOR_CHANGES: [u16; 5] = [303, 403, 403, 403, 403];
 /// What one can't see by its id isn't there.
+const OPERATOR_SEES: [u16; 5] = [200, 404, 404, 404, 404];
 const OPERATOR_TAKES: [u16; 5] = [303, 404, 404, 404, 404];
 const SEES_PROJECT: [u16; 5] = [200, 200, 200, 404, 404];
 const CHANGES_PROJECT: [u16; 5] = [303, 303, 303, 404, 404];
@@ -34,11 +35,13 @@ fn rows() -> Vec<Row> {
         (false, "/open".into(), "", MOVED),
         (false, "/access".into(), "", OPERATOR),
         (true, "/access/grants".into(), "subject=eve", OPERATOR_CHANGES),
-        (false, "/access/grants/{item}/revoke".into(), "", OPERATOR),
+        (false, "/access/grants/{item}/revoke".into(), "", OPERATOR_SEES),
         (true, "/access/grants/{item}/revoke".into(), "", OPERATOR_TAKES),
         (true, "/access/tokens".into(), "name=t&access=delegate&days=1", OPERATOR),
-        (false, "/access/tokens/{item}/revoke".into(), "", OPERATOR),
+        (false, "/access/tokens/{item}/revoke".into(), "", OPERATOR_SEES),
         (true, "/access/tokens/{item}/revoke".into(), "", OPERATOR_TAKES),
+        (false, "/sessions".into(), "", OPERATOR),
+        (true, "/sessions/end".into(), "session=none", OPERATOR_CHANGES),
         (false, "/projects/{id}/effective".into(), "", SEES_PROJECT),
     ];
     let add = "kind=envvar&name=ADDED&value=a-known-value";

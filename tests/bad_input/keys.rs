@@ -56,7 +56,7 @@ fn the_key_of_another_store_is_told_from_damage() {
     let good = fs::read(sandbox.key()).unwrap();
     fs::copy(other.key(), sandbox.key()).unwrap();
     let store = sandbox.store().display().to_string();
-    let words = ["is not the one that the store", &store, "right key file with --key"];
+    let words = ["is not the one that the store", &store, "name the right file with --key"];
     unusable(&sandbox, "key_of_another_store", &words);
     overwrite(&sandbox.key(), good);
     nothing_is_lost(&sandbox);

@@ -94,7 +94,7 @@ fn what_is_no_store_is_refused_and_left_alone() {
         (good[..4096].to_vec(), 69, "store_damaged", damaged),
         (good[..good.len() / 2].to_vec(), 69, "store_damaged", damaged),
         (good[..good.len() - 4096].to_vec(), 69, "store_damaged", damaged),
-        (newer, 78, "store_newer", ["is of version 99, and this program knows up to 2; update it"]),
+        (newer, 78, "store_newer", ["is of version 99, and this program knows up to 3; update it"]),
         (unmarked, 78, "store_foreign", foreign),
     ] {
         overwrite(&store, &content);
