@@ -7,11 +7,11 @@
 
 use std::fmt;
 
+use aws_lc_rs::agreement;
+use aws_lc_rs::error::Unspecified;
 use base64ct::{Base64UrlUnpadded, Encoding};
-use hpke::aead::ChaCha20Poly1305;
-use hpke::kdf::HkdfSha256;
-use hpke::kem::X25519HkdfSha256;
-use hpke::{Deserializable, Kem, OpModeR, OpModeS, Serializable};
+use rustls::crypto::aws_lc_rs::hpke::DH_KEM_X25519_HKDF_SHA256_CHACHA20_POLY1305 as SUITE;
+use rustls::crypto::hpke::{EncapsulatedSecret, Hpke, HpkePrivateKey, HpkePublicKey};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
@@ -57,13 +57,13 @@ impl fmt::Display for KeyId {
 #[derive(Clone, Debug)]
 pub struct PublicKey {
     id: KeyId,
-    key: <X25519HkdfSha256 as Kem>::PublicKey,
+    key: HpkePublicKey,
 }
 
-/// What opens them. Overwritten when it is dropped (by the curve's own type).
+/// What opens them. Overwritten when it is dropped (by the library's own type).
 pub struct PrivateKey {
     public: PublicKey,
-    key: <X25519HkdfSha256 as Kem>::PrivateKey,
+    key: HpkePrivateKey,
 }
 
 impl fmt::Debug for PrivateKey {
@@ -86,12 +86,11 @@ impl PublicKey {
     /// Reads `qgis-secrets-public-x25519-…`.
     pub fn parse(text: &str) -> Result<Self, NotAKey> {
         let bytes = decode(text, PUBLIC_PREFIX).ok_or(NotAKey("public"))?;
-        let key = Deserializable::from_bytes(&*bytes).map_err(|_| NotAKey("public"))?;
-        Ok(Self::new(key))
+        Ok(Self::new(HpkePublicKey(bytes.to_vec())))
     }
 
-    fn new(key: <X25519HkdfSha256 as Kem>::PublicKey) -> Self {
-        let digest = Sha256::digest(key.to_bytes());
+    fn new(key: HpkePublicKey) -> Self {
+        let digest = Sha256::digest(&key.0);
         let id = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         Self { id: KeyId(id), key }
     }
@@ -99,15 +98,18 @@ impl PublicKey {
 
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = Base64UrlUnpadded::encode_string(&self.key.to_bytes());
+        let text = Base64UrlUnpadded::encode_string(&self.key.0);
         write!(f, "{PUBLIC_PREFIX}{text}")
     }
 }
 
 impl PrivateKey {
-    /// A new key pair, from the kernel's random source.
+    /// A new key pair, from the library's generator, which the kernel seeds.
+    ///
+    /// # Panics
+    /// Where the kernel has no random numbers.
     pub fn generate() -> Self {
-        let (key, public) = X25519HkdfSha256::gen_keypair();
+        let (public, key) = SUITE.generate_key_pair().expect("the kernel has random numbers");
         Self { public: PublicKey::new(public), key }
     }
 
@@ -119,19 +121,24 @@ impl PrivateKey {
     /// Reads `qgis-secrets-private-x25519-…`.
     pub fn parse(text: &str) -> Result<Self, NotAKey> {
         let bytes = decode(text, PRIVATE_PREFIX).ok_or(NotAKey("private"))?;
-        let key = Deserializable::from_bytes(&*bytes).map_err(|_| NotAKey("private"))?;
-        Ok(Self { public: PublicKey::new(X25519HkdfSha256::sk_to_pk(&key)), key })
+        let public = public_half(bytes.as_slice()).map_err(|_| NotAKey("private"))?;
+        Ok(Self { public: PublicKey::new(public), key: bytes.to_vec().into() })
     }
 
     /// The key as text, for its file.
     pub(super) fn to_text(&self) -> Zeroizing<String> {
-        let bytes = Zeroizing::new(<[u8; KEY_LEN]>::from(self.key.to_bytes()));
-        let base64 = Zeroizing::new(Base64UrlUnpadded::encode_string(bytes.as_slice()));
+        let base64 = Zeroizing::new(Base64UrlUnpadded::encode_string(self.key.secret_bytes()));
         let mut text = Zeroizing::new(String::with_capacity(PRIVATE_PREFIX.len() + base64.len()));
         text.push_str(PRIVATE_PREFIX);
         text.push_str(&base64);
         text
     }
+}
+
+/// The public key of a private one (RFC 7748, section 6.1).
+fn public_half(private: &[u8]) -> Result<HpkePublicKey, Unspecified> {
+    let private = agreement::PrivateKey::from_private_key(&agreement::X25519, private)?;
+    Ok(HpkePublicKey(private.compute_public_key()?.as_ref().to_vec()))
 }
 
 fn decode(text: &str, prefix: &str) -> Option<Zeroizing<[u8; KEY_LEN]>> {
@@ -197,13 +204,9 @@ pub enum OpenError {
 /// Seals a value to `public` for the row `context`.
 pub fn seal(public: &PublicKey, context: Context<'_>, value: &Value) -> Result<Vec<u8>, OpenError> {
     let data = context.associated_data(&public.id);
-    let (encapsulated, sealed) = hpke::single_shot_seal::<
-        ChaCha20Poly1305,
-        HkdfSha256,
-        X25519HkdfSha256,
-    >(&OpModeS::Base, &public.key, INFO, value.expose(), &data)
-    .map_err(|_| OpenError::Failed)?;
-    Ok([HEADER.as_slice(), &encapsulated.to_bytes(), &sealed].concat())
+    let (encapsulated, sealed) =
+        SUITE.seal(INFO, &data, value.expose(), &public.key).map_err(|_| OpenError::Failed)?;
+    Ok([HEADER.as_slice(), &encapsulated.0, &sealed].concat())
 }
 
 /// Opens an envelope that was sealed to `private` for the row `context`.
@@ -214,18 +217,12 @@ pub fn open(
 ) -> Result<Value, OpenError> {
     let body = envelope.strip_prefix(HEADER.as_slice()).ok_or(OpenError::Envelope)?;
     let (encapsulated, sealed) = body.split_at_checked(KEY_LEN).ok_or(OpenError::Envelope)?;
-    let encapsulated = Deserializable::from_bytes(encapsulated).map_err(|_| OpenError::Envelope)?;
+    let encapsulated = EncapsulatedSecret(encapsulated.to_vec());
     let data = context.associated_data(&private.public.id);
-    hpke::single_shot_open::<ChaCha20Poly1305, HkdfSha256, X25519HkdfSha256>(
-        &OpModeR::Base,
-        &private.key,
-        &encapsulated,
-        INFO,
-        sealed,
-        &data,
-    )
-    .map(Value::new)
-    .map_err(|_| OpenError::Seal)
+    SUITE
+        .open(&encapsulated, INFO, &data, sealed, &private.key)
+        .map(Value::new)
+        .map_err(|_| OpenError::Seal)
 }
 
 #[cfg(test)]
@@ -253,6 +250,41 @@ mod tests {
         assert_eq!(open(&private, context, &envelope).unwrap().expose(), b"hunter2");
         let again = seal(private.public(), context, &"hunter2".into()).unwrap();
         assert_ne!(envelope, again, "two seals of one value must differ");
+    }
+
+    /// The envelope, the key's id and the associated data are a format that outlives the libraries:
+    /// this one was sealed by another implementation of RFC 9180.
+    #[test]
+    fn what_another_implementation_sealed_opens() {
+        let private = PrivateKey::parse(
+            "qgis-secrets-private-x25519-YFvuySQYKS_Ra7pbTUeNaGtvhcjvNaP1KL1TDQD9QHA",
+        )
+        .unwrap();
+        assert_eq!(private.public().id().as_str(), "30f4cae45e8525d3");
+        let envelope = Base64UrlUnpadded::decode_vec(
+            "AQAgAAEAA8Pids72UaxNStix5mFRqHbEaVSRn50lQ0mdGq7gndlOEKdo3q8Kt5K8UPjlIFDD9M7tULsEzrz0\
+             mfxxcKz2kvScBcB0TAtjrg",
+        )
+        .unwrap();
+        let id = SecretId::from("0199f5b2-0000-7000-8000-000000000001".to_owned());
+        let name = Name::pgservice("db");
+        let owner =
+            Owner::Project { project: "p".parse().unwrap(), user: Some("ana".parse().unwrap()) };
+        let context = Context { id: &id, name: &name, owner: &owner, sensitive: true };
+        let value = open(&private, context, &envelope).unwrap();
+        assert_eq!(value.expose(), b"host=db password=hunter2");
+    }
+
+    /// A point of low order as a public key would let anybody open what is sealed to it (RFC 7748,
+    /// section 6.1).
+    #[test]
+    fn nothing_is_sealed_to_a_key_that_is_none() {
+        let low_order =
+            format!("{PUBLIC_PREFIX}{}", Base64UrlUnpadded::encode_string(&[0; KEY_LEN]));
+        let public = PublicKey::parse(&low_order).unwrap();
+        let (id, name, owner) = (SecretId::new(), Name::envvar("K"), owner(3));
+        let context = Context { id: &id, name: &name, owner: &owner, sensitive: true };
+        assert_eq!(seal(&public, context, &"x".into()).unwrap_err(), OpenError::Failed);
     }
 
     #[test]
