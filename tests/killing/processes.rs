@@ -127,7 +127,9 @@ fn read(pid: i32) -> Option<Process> {
     let fields: Vec<&str> = tail.split(' ').collect();
     let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
     const PF_KTHREAD: u64 = 0x0020_0000;
-    if matches!(*fields.first()?, "Z" | "X") || number(6)? & PF_KTHREAD != 0 {
+    // Its first thread can be gone while another still holds the files that all of them share.
+    let dead = matches!(*fields.first()?, "Z" | "X") && number(17)? <= 1;
+    if dead || number(6)? & PF_KTHREAD != 0 {
         return None;
     }
     let link = |name: &str| fs::read_link(directory.join(name)).unwrap_or_default();

@@ -202,7 +202,7 @@ fn aftermath(subject: &Subject, case: &Case, struck: &Struck, row: &mut Row) {
     let mut since = struck.at;
     if case.level == Level::Process && killed && struck.alone {
         // Nobody is left who could do anything: the next start does.
-        while struck.cast.runners().any(|pid| subject.is_own(pid)) && since.elapsed() < AT_ONCE {
+        while struck.cast.runners().any(|pid| subject.is_own(pid)) && since.elapsed() < IN_ORDER {
             // They hold on to what is theirs until they are gone.
             std::thread::park_timeout(Duration::from_millis(1));
         }
