@@ -317,7 +317,7 @@ async fn register(administration: &Administration, operator: &Actor) {
         [("org", ids(&["ada", "bo"]), ids(&["olga"])), ("other", vec![], ids(&["otto"]))]
     {
         let content = Organization { members, admins };
-        assert!(administration.put_organization(operator, &id(name), &content).await.unwrap());
+        assert!(administration.put_organization(operator, &id(name), &content).await.unwrap().1);
     }
     for (name, organization, members, admins) in [
         ("survey", Some(id("org")), ids(&["ada"]), ids(&["pia"])),
@@ -325,7 +325,7 @@ async fn register(administration: &Administration, operator: &Actor) {
         ("home", None, ids(&["ada"]), vec![]),
     ] {
         let content = Project { organization, members, admins };
-        assert!(administration.put_project(operator, &id(name), &content).await.unwrap());
+        assert!(administration.put_project(operator, &id(name), &content).await.unwrap().1);
     }
 }
 

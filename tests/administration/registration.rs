@@ -25,18 +25,21 @@ async fn a_registration_replaces_the_one_before_as_a_whole(store: MakeStore) {
         members: ids(&["new", "pat", "both"]),
         admins: ids(&["both"]),
     };
-    assert!(!service.put_project(root, &id("p"), &content).await.unwrap());
-    assert!(!service.put_project(root, &id("p"), &content).await.unwrap());
+    let (put, new) = service.put_project(root, &id("p"), &content).await.unwrap();
+    assert!(!new);
+    assert_eq!(service.put_project(root, &id("p"), &content).await.unwrap(), (put.clone(), false));
     assert_eq!(ground.count("SELECT count(*) FROM member").await, before);
     let projects = service.projects(root, PageRequest::first()).await.unwrap();
     let p = projects.items.iter().find(|item| item.id == id("p")).unwrap();
     let people = Project { members: ids(&["new", "pat"]), admins: ids(&["both"]), ..content };
     assert_eq!(p.content, people);
+    assert_eq!(p, &put);
     let members = service.members(root, &project("p")).await.unwrap();
     let members: Vec<_> =
         members.iter().map(|member| (member.user.as_str(), member.admin)).collect();
     assert_eq!(members, [("both", true), ("new", false), ("pat", false), ("xavier", true)]);
-    assert!(service.put_organization(root, &id("z"), &Organization::default()).await.unwrap());
+    let z = service.put_organization(root, &id("z"), &Organization::default()).await.unwrap();
+    assert_eq!(z, (service.organization(root, &id("z")).await.unwrap(), true));
     let unknown = Project { organization: Some(id("none")), ..Project::default() };
     let refused = service.put_project(root, &id("p"), &unknown).await.unwrap_err();
     assert_eq!((refused.kind(), refused.field()), ("organization_unknown", Some("organization")));

@@ -12,16 +12,17 @@ use crate::access::{Action, Actor, Scope};
 use crate::secret::Id;
 use crate::store::access as stored;
 use crate::store::ledger::{self, Entry};
-use crate::store::{Selection, registry, secrets};
+use crate::store::{Selection, StoreError, registry, secrets};
 
 impl Administration {
-    /// Registers an organization, in place of what was registered; true if it is new.
+    /// Registers an organization, in place of what was registered. Returns it as it stands then;
+    /// true if it is new.
     pub async fn put_organization(
         &self,
         actor: &Actor,
         id: &Id,
         organization: &Organization,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<(Registered<Organization>, bool), Refusal> {
         let scope = Scope::Organization(id.clone());
         let attempt = Entry::allowed(&actor.subject, "organization.put").of_scope(&scope);
         let decide = |work: &mut Work<'_>| {
@@ -32,20 +33,22 @@ impl Administration {
         let act = move |work: &mut Work<'_>, ()| {
             let new = registry::put_organization(work.database, &id, &content)?;
             let detail =
+            let registered = registry::organization(work.database, &id)?;
+            let registered = registered.ok_or_else(|| contended(work))?;
                 json!({ "new": new, "members": content.members.len(), "admins": content.admins });
-            Ok((new, vec![work.attempt.clone().with(detail)]))
+            Ok(((registered, new), vec![work.attempt.clone().with(detail)]))
         };
         self.write(actor, attempt, decide, act).await
     }
 
-    /// Registers a project, in place of what was registered; true if it is new. Its organization
-    /// has to be registered before.
+    /// Registers a project; as [`Administration::put_organization`]. Its organization has to be
+    /// registered before.
     pub async fn put_project(
         &self,
         actor: &Actor,
         id: &Id,
         project: &Project,
-    ) -> Result<bool, Refusal> {
+    ) -> Result<(Registered<Project>, bool), Refusal> {
         let scope = Scope::Project(id.clone());
         let attempt = Entry::allowed(&actor.subject, "project.put").of_scope(&scope);
         let organization = project.organization.clone();
@@ -64,10 +67,12 @@ impl Administration {
         let act = move |work: &mut Work<'_>, ()| {
             let new = registry::put_project(work.database, &id, &content)?;
             let detail = json!({
+            let registered = registry::project(work.database, &id)?;
+            let registered = registered.ok_or_else(|| contended(work))?;
                 "new": new, "organization": content.organization,
                 "members": content.members.len(), "admins": content.admins,
             });
-            Ok((new, vec![work.attempt.clone().with(detail)]))
+            Ok(((registered, new), vec![work.attempt.clone().with(detail)]))
         };
         self.write(actor, attempt, decide, act).await
     }
@@ -226,5 +231,10 @@ impl Administration {
 
 /// Refuses registrations that nobody would look at.
 fn is_on(work: &Work<'_>) -> Result<(), Refusal> {
+/// What was just written is not there.
+fn contended(work: &Work<'_>) -> StoreError {
+    StoreError::Contended(work.database.place().clone())
+}
+
     if work.registered() { Ok(()) } else { Err(Refusal::RegistrationOff) }
 }

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
+use serde::Serialize;
 
 use super::caller::Caller;
 use super::forms::{PutOrganization, PutProject};
@@ -50,14 +51,8 @@ pub(super) async fn put_organization(
     Asked::nothing(&uri)?;
     let content =
         Organization { members: ids("members", &members)?, admins: ids("admins", &admins)? };
-    let new = administration.put_organization(&actor, scope.id(), &content).await?;
-    let registered = administration.organization(&actor, scope.id()).await?;
-    let registered = shapes::organization(registered);
-    Ok(if new {
-        shapes::created(shapes::path(&scope), &registered)
-    } else {
-        shapes::ok(&registered)
-    })
+    let (registered, new) = administration.put_organization(&actor, scope.id(), &content).await?;
+    Ok(put(&scope, new, &shapes::organization(registered)))
 }
 
 /// `GET /v1/projects`
@@ -98,13 +93,15 @@ pub(super) async fn put_project(
         members: ids("members", &members)?,
         admins: ids("admins", &admins)?,
     };
-    let new = administration.put_project(&actor, scope.id(), &content).await?;
-    let registered = shapes::project(administration.project(&actor, scope.id()).await?);
-    Ok(if new {
-        shapes::created(shapes::path(&scope), &registered)
-    } else {
-        shapes::ok(&registered)
-    })
+    let (registered, new) = administration.put_project(&actor, scope.id(), &content).await?;
+    Ok(put(&scope, new, &shapes::project(registered)))
+}
+
+fn put(scope: &Scope, new: bool, registered: &impl Serialize) -> Response {
+    match new {
+        true => shapes::created(shapes::path(scope), registered),
+        false => shapes::ok(registered),
+    }
 }
 
 /// `DELETE /v1/organizations/{organization}` and `DELETE /v1/projects/{project}`
