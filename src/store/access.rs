@@ -240,24 +240,26 @@ pub fn tokens_made_by(
 }
 
 /// Ends all that was given for a scope: its grants go, its tokens are revoked, with those that they
-/// made. Returns the tokens that worked until now.
-pub fn end(database: &mut dyn Database, scope: &Scope) -> Result<Vec<ApiToken>, StoreError> {
+/// made. Returns the grants, and the tokens that worked until now.
+pub fn end(
+    database: &mut dyn Database,
+    scope: &Scope,
+) -> Result<(Vec<Granted>, Vec<ApiToken>), StoreError> {
     let grant = scope.admin();
     let (role, owner) = columns(&grant);
-    database.execute(
-        "DELETE FROM access_grant WHERE role = $1 AND owner = $2",
-        parameters![role, owner],
-    )?;
+    let sql = format!("DELETE FROM access_grant WHERE role = $1 AND owner = $2 RETURNING {GRANT}");
+    let rows = database.query(&sql, parameters![role, owner])?;
+    let grants = rows.iter().map(granted).collect::<Result<_, _>>()?;
     let rows = database.query(
         "SELECT id FROM api_token WHERE role = $1 AND owner = $2 AND revoked_at IS NULL
          ORDER BY id",
         parameters![role, owner],
     )?;
-    let mut ended = Vec::new();
+    let mut tokens = Vec::new();
     for row in &rows {
-        ended.extend(revoke_token(database, row.text(0)?)?);
+        tokens.extend(revoke_token(database, row.text(0)?)?);
     }
-    Ok(ended)
+    Ok((grants, tokens))
 }
 
 /// Role and owner, `''` for what is for everything.

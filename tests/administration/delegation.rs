@@ -345,6 +345,11 @@ async fn tokens_fall_with_the_one_that_made_them(store: MakeStore) {
     service.delete_organization(root, &id("o"), true).await.unwrap();
     let beside = service.api_tokens(root, Some(&p), PageRequest::first()).await.unwrap();
     assert!(beside.items.iter().all(|token| token.revoked_at.is_some()), "{beside:?}");
+    // With their rows, too: of `untouched`, and of what it made.
+    let mut new = ground.audited("token.revoke").await;
+    new.truncate(new.len() - rows.len());
+    new.sort();
+    assert_eq!(new, ["root allowed o", "root allowed p"]);
 }
 
 async fn any_token_ends_itself_and_only_itself(store: MakeStore) {

@@ -196,7 +196,10 @@ fn what_ends_with_a_scope(fixture: &mut Fixture) {
             ids.push(facts.id);
         }
         // The project `x`, and not the organization of the same id.
-        end(database, scopes()[2].as_ref().unwrap())?;
+        let (grants, tokens) = end(database, scopes()[2].as_ref().unwrap())?;
+        let whose: Vec<_> = grants.iter().map(|it| (&*it.subject, it.grant.clone())).collect();
+        assert_eq!(whose, [("ada", Grant::ProjectAdmin(id("x")))]);
+        assert_eq!(tokens.iter().map(|token| &token.id).collect::<Vec<_>>(), [&ids[2]]);
         let mut left = grants_of(database, "ada")?;
         left.sort_by_key(ToString::to_string);
         assert_eq!(left.len(), 3);

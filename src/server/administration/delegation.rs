@@ -99,8 +99,8 @@ impl Administration {
         let act = move |work: &mut Work<'_>, ()| {
             let by = work.actor.subject.clone();
             let (granted, new) = stored::give(work.database, &subject, &grant, &by)?;
-            let entries = if new { vec![grant_entry(work, &granted)] } else { Vec::new() };
-            Ok((granted, entries))
+            let entry = new.then(|| work.attempt.clone().with(grant_facts(&granted)));
+            Ok((granted, entry.into_iter().collect()))
         };
         self.write(actor, attempt, decide, act).await
     }
@@ -120,7 +120,7 @@ impl Administration {
             stored::take(work.database, &granted.id)?;
             let Granted { subject, grant, .. } = &granted;
             let tokens = stored::tokens_made_by(work.database, subject, grant, work.now)?;
-            let entry = grant_entry(work, &granted);
+            let entry = grant_taken(&work.actor, &granted);
             Ok((Revoked { granted, tokens }, vec![entry]))
         };
         self.write(actor, attempt, decide, act).await
@@ -219,13 +219,7 @@ impl Administration {
         };
         let act = |work: &mut Work<'_>, token: ApiToken| {
             let ended = stored::revoke_token(work.database, &token.id)?;
-            let entries = ended.iter().map(|ended| {
-                // Each where its own scope's admins see it.
-                let entry = Entry::allowed(&work.actor.subject, "token.revoke");
-                let scope = ended.grant.scope();
-                about(entry, scope.as_ref()).with(token_facts(ended))
-            });
-            let entries = entries.collect();
+            let entries = ended.iter().map(|ended| token_ended(&work.actor, ended)).collect();
             let (itself, made) =
                 ended.into_iter().partition(|ended: &ApiToken| ended.id == token.id);
             let [token] = <[ApiToken; 1]>::try_from(itself).unwrap_or([token]);
@@ -319,10 +313,21 @@ fn about(entry: Entry, scope: Option<&Scope>) -> Entry {
     }
 }
 
-fn grant_entry(work: &Work<'_>, granted: &Granted) -> Entry {
+fn grant_facts(granted: &Granted) -> Json {
     let Granted { id, subject, grant, .. } = granted;
-    let detail = json!({ "grant": id, "subject": subject, "role": grant.role().as_str() });
-    work.attempt.clone().with(detail)
+    json!({ "grant": id, "subject": subject, "role": grant.role().as_str() })
+}
+
+/// The row of a grant that was taken away, where its own scope's admins see it.
+pub(super) fn grant_taken(by: &Actor, granted: &Granted) -> Entry {
+    let entry = Entry::allowed(&by.subject, "grant.revoke");
+    about(entry, granted.grant.scope().as_ref()).with(grant_facts(granted))
+}
+
+/// The same of a token that ended.
+pub(super) fn token_ended(by: &Actor, token: &ApiToken) -> Entry {
+    let entry = Entry::allowed(&by.subject, "token.revoke");
+    about(entry, token.grant.scope().as_ref()).with(token_facts(token))
 }
 
 fn token_facts(token: &ApiToken) -> Json {

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::delegation::{grant_taken, token_ended};
 use super::secrets::said;
 use super::work::Work;
 use super::{
@@ -32,9 +33,9 @@ impl Administration {
         let (id, content) = (id.clone(), organization.clone());
         let act = move |work: &mut Work<'_>, ()| {
             let new = registry::put_organization(work.database, &id, &content)?;
-            let detail =
             let registered = registry::organization(work.database, &id)?;
             let registered = registered.ok_or_else(|| contended(work))?;
+            let detail =
                 json!({ "new": new, "members": content.members.len(), "admins": content.admins });
             Ok(((registered, new), vec![work.attempt.clone().with(detail)]))
         };
@@ -66,9 +67,9 @@ impl Administration {
         let (id, content) = (id.clone(), project.clone());
         let act = move |work: &mut Work<'_>, ()| {
             let new = registry::put_project(work.database, &id, &content)?;
-            let detail = json!({
             let registered = registry::project(work.database, &id)?;
             let registered = registered.ok_or_else(|| contended(work))?;
+            let detail = json!({
                 "new": new, "organization": content.organization,
                 "members": content.members.len(), "admins": content.admins,
             });
@@ -128,17 +129,18 @@ impl Administration {
                 Scope::Project(id) => Selection::Project(id),
             };
             let records = secrets::list(work.database, &selection)?;
-            let mut detail =
+            let detail =
                 json!({ "was_registered": was_there, "purge": purge, "secrets": said(&records) });
-            let deleted = if purge {
-                secrets::purge(work.database, &selection)?;
-                let ended = stored::end(work.database, &scope)?;
-                detail["tokens"] = ended.into_iter().map(|token| token.id).collect();
-                Deleted { purged: records, dormant: 0 }
-            } else {
-                Deleted { purged: Vec::new(), dormant: records.len() as u64 }
-            };
-            Ok((deleted, vec![work.attempt.clone().with(detail)]))
+            let mut entries = vec![work.attempt.clone().with(detail)];
+            if !purge {
+                let dormant = records.len() as u64;
+                return Ok((Deleted { purged: Vec::new(), dormant }, entries));
+            }
+            secrets::purge(work.database, &selection)?;
+            let (grants, tokens) = stored::end(work.database, &scope)?;
+            entries.extend(grants.iter().map(|grant| grant_taken(&work.actor, grant)));
+            entries.extend(tokens.iter().map(|token| token_ended(&work.actor, token)));
+            Ok((Deleted { purged: records, dormant: 0 }, entries))
         };
         self.write(actor, attempt, decide, act).await
     }
@@ -229,12 +231,12 @@ impl Administration {
     }
 }
 
-/// Refuses registrations that nobody would look at.
-fn is_on(work: &Work<'_>) -> Result<(), Refusal> {
 /// What was just written is not there.
 fn contended(work: &Work<'_>) -> StoreError {
     StoreError::Contended(work.database.place().clone())
 }
 
+/// Refuses registrations that nobody would look at.
+fn is_on(work: &Work<'_>) -> Result<(), Refusal> {
     if work.registered() { Ok(()) } else { Err(Refusal::RegistrationOff) }
 }

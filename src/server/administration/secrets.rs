@@ -259,8 +259,16 @@ impl Administration {
         }
         let act = |work: &mut Work<'_>, (selection, records): (Selection, Vec<Record>)| {
             secrets::purge(work.database, &selection)?;
-            let entry = work.attempt.clone().with(json!({ "removed": said(&records) }));
-            Ok((records, vec![entry]))
+            let row = |entry: Entry, of: &[Record]| entry.with(json!({ "removed": said(of) }));
+            let entries = match selection {
+                // What is a user's stands at many places, and each has its own admins.
+                Selection::User(_) if !records.is_empty() => records
+                    .chunk_by(|one, next| one.owner == next.owner)
+                    .map(|of| row(work.attempt.clone().of_owner(&of[0].owner), of))
+                    .collect(),
+                _ => vec![row(work.attempt.clone(), &records)],
+            };
+            Ok((records, entries))
         };
         self.write(actor, attempt, decide, act).await
     }
