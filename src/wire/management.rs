@@ -146,7 +146,8 @@ pub struct Explanation {
     pub looked_at: Vec<LookedAt>,
     /// What the job gets.
     pub secrets: Vec<Winner>,
-    /// What stands at the job's levels, and it doesn't get.
+    /// What stands at the job's levels, and it doesn't get; of the organization's, only for who
+    /// administers that.
     pub dormant: Vec<Candidate>,
     /// What it requires and doesn't get.
     pub missing: Vec<Missing>,

@@ -5,7 +5,8 @@ use qgis_secrets::membership::{Membership, NonMember};
 use qgis_secrets::precedence;
 use qgis_secrets::secret::{Id, Name, Owner, Value};
 use qgis_secrets::server::administration::{
-    Addition, Explanation, IdempotencyKey, PageRequest, Policy, Purge, Question, Refusal,
+    Addition, Administration, Explanation, IdempotencyKey, PageRequest, Policy, Purge, Question,
+    Refusal,
 };
 
 use super::ground::{Ground, id, kind, looked, organization, project, variable};
@@ -303,7 +304,7 @@ async fn a_removed_member_gets_nothing_assigned_until_they_are_back(store: MakeS
     assert_eq!(gets(&ground, Some("ann")).await, [project_ann.clone(), plain.clone()]);
     ground.put_project("p", Some("o"), &["bob"], &["pat"]).await;
     let default = "organization o, user ann".to_owned();
-    assert_eq!(gets(&ground, Some("ann")).await, [default, plain.clone()]);
+    assert_eq!(gets(&ground, Some("ann")).await, [default.clone(), plain.clone()]);
     let listed = ground.listed(&p).await;
     let dormant: Vec<_> = listed.iter().filter(|(_, dormant)| *dormant).collect();
     assert_eq!(dormant, [&("envvar:A project p, user ann".to_owned(), true)]);
@@ -313,6 +314,23 @@ async fn a_removed_member_gets_nothing_assigned_until_they_are_back(store: MakeS
     let explanation = explain(&ground, "p", Some("ann")).await;
     assert_eq!(explanation.dormant.len(), 2);
     // Removing what is dormant changes no job.
+    // Of the organization's, only to its own admins.
+    let question =
+        Question { project: id("p"), organization: None, user: Some(id("ann")), require: vec![] };
+    let dormant = async |actor: &Actor, by: &Administration| {
+        let dormant = by.explain(actor, &question).await.unwrap().dormant;
+        dormant.iter().map(|secret| secret.owner.to_string()).collect::<Vec<_>>()
+    };
+    let (pat, boss) = (ground.person("pat").await, ground.person("boss").await);
+    assert_eq!(dormant(&boss, &ground.service).await, [default.clone(), project_ann.clone()]);
+    assert_eq!(dormant(&pat, &ground.service).await, [project_ann.clone()]);
+    // Nor what stands there for everybody, of a job that would be refused.
+    let everybodys = ground.put(o.owner(None), "B").await;
+    let membership = Membership::Registered { non_member: NonMember::Deny };
+    let strict = ground.with(Policy { membership, ..*ground.service.policy() });
+    assert_eq!(dormant(&boss, &strict).await.len(), 4);
+    assert_eq!(dormant(&pat, &strict).await, [plain.clone(), project_ann.clone()]);
+    ground.service.remove(&ground.root, &everybodys.id).await.unwrap();
     let gone = explanation.dormant.iter().find(|record| record.owner.id() == &id("o")).unwrap();
     let removed = ground.service.remove(&ground.root, &gone.id).await.unwrap();
     assert!(removed.sentence.starts_with("No job got it") && removed.instead.is_none());

@@ -138,7 +138,8 @@ pub struct Explanation {
     pub looked_at: Vec<Owner>,
     /// What the job gets, and what that beats, by name.
     pub winners: Vec<Winner>,
-    /// What stands at the job's levels, and it doesn't get.
+    /// What stands at the job's levels, and it doesn't get; of the organization's, only for who
+    /// administers that.
     pub dormant: Vec<Candidate>,
     /// What it requires and doesn't get.
     pub missing: Vec<Missing>,

@@ -14,7 +14,8 @@ impl Administration {
     /// What a job would get, and why.
     ///
     /// Who administers a project sees which secrets of its registered organization win: facts
-    /// only. A job that names another organization is refused, and of that one nothing is told.
+    /// only; what lies dormant there is for the organization's own admins. A job that names another
+    /// organization is refused, and of that one nothing is told.
     /// Where nothing is registered, the question names the organization, and only who administers
     /// that as well may ask.
     pub async fn explain(
@@ -51,8 +52,15 @@ fn explain(work: &mut Work<'_>, question: &Question) -> Result<Explanation, Stop
             Err(refused) => (Vec::new(), Some(refused)),
         };
     let there = secrets::candidates(work.database, &identity.owners())?;
-    let (effective, dormant): (Vec<Candidate>, Vec<Candidate>) =
+    let (effective, mut dormant): (Vec<Candidate>, Vec<Candidate>) =
         there.into_iter().map(candidate).partition(|candidate| owners.contains(&candidate.owner));
+    if let Some(organization) = &identity.organization {
+        // What the job doesn't get of it is told only to who sees all of it.
+        let place = work.place(&Scope::Organization(organization.clone()))?;
+        if work.permit(Action::See, Some(&place)).is_err() {
+            dormant.retain(|candidate| Scope::from(&candidate.owner) != place.scope);
+        }
+    }
     // Where members' defaults are switched off, that level is named only if something from before
     // stands there still: jobs get it.
     let counts = |owner: &Owner| {
