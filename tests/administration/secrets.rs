@@ -1,12 +1,12 @@
 //! Adding, replacing and removing; who gets what after somebody leaves or a project moves.
 
-use qgis_secrets::access::{Actor, Scope};
+use qgis_secrets::access::{Access, Actor, Scope};
 use qgis_secrets::membership::{Membership, NonMember};
 use qgis_secrets::precedence;
 use qgis_secrets::secret::{Id, Name, Owner, Value};
 use qgis_secrets::server::administration::{
     Addition, Administration, Explanation, IdempotencyKey, PageRequest, Policy, Purge, Question,
-    Refusal,
+    Refusal, TokenRequest,
 };
 
 use super::ground::{Ground, id, kind, looked, organization, project, variable};
@@ -313,7 +313,6 @@ async fn a_removed_member_gets_nothing_assigned_until_they_are_back(store: MakeS
     assert_eq!(ground.listed(&o).await, [("envvar:A organization o, user ann".to_owned(), true)]);
     let explanation = explain(&ground, "p", Some("ann")).await;
     assert_eq!(explanation.dormant.len(), 2);
-    // Removing what is dormant changes no job.
     // Of the organization's, only to its own admins.
     let question =
         Question { project: id("p"), organization: None, user: Some(id("ann")), require: vec![] };
@@ -331,6 +330,7 @@ async fn a_removed_member_gets_nothing_assigned_until_they_are_back(store: MakeS
     assert_eq!(dormant(&boss, &strict).await.len(), 4);
     assert_eq!(dormant(&pat, &strict).await, [plain.clone(), project_ann.clone()]);
     ground.service.remove(&ground.root, &everybodys.id).await.unwrap();
+    // Removing what is dormant changes no job.
     let gone = explanation.dormant.iter().find(|record| record.owner.id() == &id("o")).unwrap();
     let removed = ground.service.remove(&ground.root, &gone.id).await.unwrap();
     assert!(removed.sentence.starts_with("No job got it") && removed.instead.is_none());
@@ -345,6 +345,13 @@ async fn a_transferred_project_keeps_its_own_and_loses_the_organizations(store: 
     let secret = ground.put(p.owner(None), "A").await;
     ground.put(o.owner(None), "B").await;
     ground.put(x.owner(None), "B").await;
+    let request = |grant, access| TokenRequest { name: "t".into(), grant, access, days: None };
+    let made = request(o.admin(), Access::Delegate);
+    let (_, of_o) = ground.service.issue_api_token(&ground.root, &made).await.unwrap();
+    let of_o = ground.service.authenticate_token(&of_o).await.unwrap();
+    let made = request(p.admin(), Access::Manage);
+    let (left, of_p) = ground.service.issue_api_token(&of_o, &made).await.unwrap();
+    let of_p = ground.service.authenticate_token(&of_p).await.unwrap();
     let boss = ground.person("boss").await;
     let xavier = ground.person("xavier").await;
     let service = &ground.service;
@@ -355,6 +362,13 @@ async fn a_transferred_project_keeps_its_own_and_loses_the_organizations(store: 
     assert_eq!(gets(&ground, None).await, ["project p", "organization x"]);
     assert_eq!(kind(service.secret(&boss, &secret.id).await), "not_found");
     assert_eq!(kind(service.secret(&xavier, &secret.id).await), "ok");
+    // Nor is it the former organization's token's; what that made for the project stays with it.
+    assert_eq!(kind(service.secret(&of_o, &secret.id).await), "not_found");
+    assert_eq!(kind(service.secret(&of_p, &secret.id).await), "ok");
+    let seen = service.api_tokens(&xavier, Some(&p), PageRequest::first()).await.unwrap();
+    assert_eq!(seen.items.iter().map(|token| &token.id).collect::<Vec<_>>(), [&left.id]);
+    assert_eq!(kind(service.revoke_api_token(&xavier, &left.id).await), "ok");
+    assert_eq!(kind(service.secret(&of_p, &secret.id).await), "token_invalid");
     ground.put_project("p", None, &[], &["pat"]).await;
     assert_eq!(gets(&ground, None).await, ["project p"]);
     assert_eq!(kind(service.secret(&xavier, &secret.id).await), "not_found");
