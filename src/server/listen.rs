@@ -22,7 +22,7 @@ mod serve;
 mod unix;
 mod watch;
 
-pub use peer::{InvalidProxy, Peer, PeerKey, Proxies, Proxy, Socket};
+pub use peer::{Peer, PeerKey, Proxies, Socket};
 pub use serve::{Options, Served, serve};
 
 /// Connections that wait in the kernel's queue.

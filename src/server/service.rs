@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use super::administration::{self, Administration};
 use super::api;
 use super::limits::{Limits, Rates, rate::Rate};
-use super::listen::{ListenError, Listener, Options, Proxies, Proxy, serve};
+use super::listen::{ListenError, Listener, Options, serve};
 use super::login::{Clock, Fault, Login};
 use super::metrics::{self, Metrics, Readiness};
 use super::page::{self, Page};
@@ -198,7 +198,7 @@ impl Service {
         if let Some(tls) = &tls {
             listener = listener.with_tls(tls.clone());
         }
-        let proxies: Proxies = asked.trusted_proxies.iter().copied().map(Proxy::Network).collect();
+        let proxies = asked.trusted_proxies.iter().copied().collect();
         let options = Options { limits, proxies, metrics };
         let (public_url, keep_audit) = (asked.public_url.clone(), asked.keep_audit);
         Ok(Self {

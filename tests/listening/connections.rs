@@ -129,7 +129,7 @@ fn open_from(service: &Service, address: [u8; 4]) -> Client {
 fn one_peer_does_not_take_all_connections() {
     let limits = Limits { connections_per_peer: 2, ..Limits::default() };
     for trusted in [false, true] {
-        let proxies = trusted.then(|| "127.0.0.1".parse().unwrap()).into_iter().collect();
+        let proxies = trusted.then(|| "127.0.0.1/32".parse().unwrap()).into_iter().collect();
         let service = Service::start(Setup { limits: limits.clone(), proxies, ..Setup::default() });
         let mut standing = [service.open(), service.open()];
         for client in &mut standing {

@@ -217,7 +217,7 @@ fn failures_are_limited_and_success_is_not() {
 
 #[test]
 fn who_asks_is_known() {
-    for (proxies, expected) in [(vec![], "127.0.0.1"), (vec!["127.0.0.1"], "203.0.113.9")] {
+    for (proxies, expected) in [(vec![], "127.0.0.1"), (vec!["127.0.0.1/32"], "203.0.113.9")] {
         let proxies = proxies.iter().map(|proxy| proxy.parse().unwrap()).collect();
         let service = Service::start(Setup { proxies, ..Setup::default() });
         let mut client = service.open();
