@@ -252,10 +252,7 @@ impl Service {
         }
         // Whoever connects from here on waits in the socket's queue at worst.
         manager::ready();
-        let served = serve(listener, router, options, orders.end(Reloaded { tls, resolver })).await;
-        if served.cut_off > 0 {
-            tracing::warn!(connections = served.cut_off, "cut off at the grace period's end");
-        }
+        serve(listener, router, options, orders.end(Reloaded { tls, resolver })).await;
         drop(login);
         upkeep.shutdown().await;
         pool.close().await;
