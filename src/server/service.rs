@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
-use axum::routing::post;
+use axum::routing::{any, post};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinSet;
 
@@ -168,6 +168,9 @@ impl Service {
         if let Some(administration) = &administration {
             administration.check_key().await?;
         }
+        if administration.is_none() {
+            router = router.route("/v1/{*rest}", any(administers_nothing));
+        }
         let login = administration.clone().map(|it| login(settings, pool.clone(), it));
         let login = login.transpose()?;
         if let (Some(administration), Some(login)) = (administration, &login) {
@@ -262,6 +265,13 @@ impl Service {
 async fn resolves_nothing() -> Problem {
     let detail =
         "this service has the role `admin` and answers no jobs; ask one of the role `resolve`";
+    Problem::new(StatusCode::NOT_FOUND, "not_found", detail)
+}
+
+/// The same for who looks for the management API.
+async fn administers_nothing() -> Problem {
+    let detail = "this service has the role `resolve` and no management API; ask one of the role \
+                  `admin`";
     Problem::new(StatusCode::NOT_FOUND, "not_found", detail)
 }
 

@@ -127,6 +127,10 @@ fn who_answers_jobs_has_no_page_and_no_management() {
         service.send(method, path, &operator, None).problem(404, "not_found");
     }
     assert_eq!(service.add(&operator, "A", "value-a").unwrap().status, 404);
+    ground.sandbox.write("token", &operator);
+    let url = service.url();
+    let list = ["secret", "list", "-P", "survey", "--server", &url, "--token-file", "token"];
+    ground.sandbox.run(list).error(65, "request_refused", "ask one of the role `admin`");
     service.resolve(&ground.token(json!({})), json!({})).with(200);
     for path in ["/live", "/ready"] {
         assert_eq!(service.send("GET", path, "", None).status, 200, "{path}");
