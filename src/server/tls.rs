@@ -260,3 +260,25 @@ fn not_after(certificate: &CertificateDer<'_>) -> x509_cert::der::Result<SystemT
     let parsed = x509_cert::Certificate::from_der(certificate)?;
     Ok(parsed.tbs_certificate.validity.not_after.to_system_time())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Also who sends everything first, and closes only after that.
+    #[tokio::test]
+    async fn who_is_turned_away_is_told_the_end() {
+        let (mut client, mut server) = tokio::io::duplex(16);
+        let told = async {
+            client.write_all(&[b'x'; 100]).await.unwrap();
+            let mut rest = Vec::new();
+            client.read_to_end(&mut rest).await.unwrap();
+            rest
+        };
+        tokio::select! {
+            biased;
+            rest = told => assert_eq!(rest, b""),
+            () = linger(&mut server) => panic!("the connection ended before it was said"),
+        }
+    }
+}
