@@ -57,7 +57,7 @@ pub struct Request {
     pub job: JobId,
     /// Who it works for.
     pub identity: Identity,
-    /// What the job doesn't start without; for the service's audit and metrics only.
+    /// What the job doesn't start without. It changes no answer: the runner sees what is missing.
     pub require: Vec<Name>,
 }
 

@@ -157,7 +157,11 @@ impl Metrics {
         let limited = Family::default();
         own.register("rate_limited", "Requests answered with 429", Family::clone(&limited));
         let store_errors = Family::default();
-        own.register("store_errors", "Errors of the store", Family::clone(&store_errors));
+        own.register(
+            "store_errors",
+            "Jobs without an answer for an error of the store, by its word",
+            Family::clone(&store_errors),
+        );
         Self(Arc::new(All {
             registry,
             requests,
@@ -175,7 +179,8 @@ impl Metrics {
         self.0.resolves.get_or_create(&ResolveLabels { outcome: outcome.word() }).inc();
     }
 
-    /// Counts an error of the store by its stable word, [`crate::error::Error::kind`].
+    /// Counts a job without an answer, by the stable word of the store's error,
+    /// [`crate::error::Error::kind`].
     pub fn store_error(&self, kind: &'static str) {
         self.0.store_errors.get_or_create(&StoreLabels { kind }).inc();
     }
