@@ -4,6 +4,8 @@ use qgis_secrets::access::Access;
 use qgis_secrets::server::administration::{
     AuditFilter, Organization, PageRequest, Project, Purge, TokenRequest,
 };
+use qgis_secrets::store::ledger::{Entry, record};
+use serde_json::json;
 
 use super::ground::{Ground, id, ids, kind, organization, project};
 use super::{MakeStore, on_both};
@@ -14,6 +16,7 @@ on_both!(
     what_is_deleted_lies_dormant_until_it_is_back_or_purged,
     purging_a_user_takes_what_is_theirs_everywhere,
     admins_read_what_happened_in_their_scope,
+    an_audit_of_long_rows_comes_in_small_parts,
 );
 
 async fn a_registration_replaces_the_one_before_as_a_whole(store: MakeStore) {
@@ -216,4 +219,33 @@ async fn admins_read_what_happened_in_their_scope(store: MakeStore) {
     assert_eq!(kind(service.audit(root, &long, PageRequest::first()).await), "invalid");
     let values = "SELECT count(*) FROM audit WHERE detail LIKE '%canary%'";
     assert_eq!(ground.count(values).await, 0);
+}
+
+/// Whoever imports much, often, can neither fill the service's memory by asking for it nor keep
+/// others from reading.
+async fn an_audit_of_long_rows_comes_in_small_parts(store: MakeStore) {
+    let ground = Ground::new(store).await;
+    for number in 0..30 {
+        let detail = json!({ "number": number, "much": "x".repeat(100_000) });
+        let entry = Entry::allowed("pat", "long").of_scope(&project("p")).with(detail);
+        ground.pool.write(move |database| record(database, &entry)).await.unwrap();
+    }
+    let filter = AuditFilter { action: Some("long".into()), ..AuditFilter::default() };
+    let mut numbers = Vec::new();
+    let mut page = PageRequest { after: None, limit: 500 };
+    loop {
+        let part = ground.service.audit(&ground.root, &filter, page).await.unwrap();
+        let size: usize = part.items.iter().map(|row| row.detail.len()).sum();
+        assert!(size < 2 * 1024 * 1024, "{size}");
+        numbers.extend(part.items.iter().map(|row| {
+            let detail: serde_json::Value = serde_json::from_str(&row.detail).unwrap();
+            detail["number"].as_u64().unwrap()
+        }));
+        let Some(next) = part.next else { break };
+        page = PageRequest { after: Some(next), limit: 500 };
+    }
+    assert_eq!(numbers, (0..30).rev().collect::<Vec<_>>());
+    let page = PageRequest { after: None, limit: 3 };
+    let part = ground.service.audit(&ground.root, &filter, page).await.unwrap();
+    assert!(part.items.len() == 3 && part.next.is_some());
 }
