@@ -129,9 +129,19 @@ pub(super) fn scope(organization: Option<&Id>, project: Option<&Id>) -> Option<S
     organization.or(project.cloned().map(Scope::Project))
 }
 
-/// The same as a query, with its question mark.
-pub(super) fn query(scope: Option<&Scope>) -> String {
-    scope.map_or(String::new(), |scope| {
-        format!("?{}={}", scope.word(), segment(scope.id().as_str()))
-    })
+/// The scope as a query, with its question mark; `all`: of whatever scope.
+pub(super) fn query(all: bool, scope: Option<&Scope>) -> String {
+    match scope {
+        Some(scope) => format!("?{}={}", scope.word(), segment(scope.id().as_str())),
+        None if all => "?all=true".into(),
+        None => String::new(),
+    }
+}
+
+/// Says of an empty list what it would be a list of.
+pub(super) fn nothing(what: &str, all: bool, scope: Option<&Scope>) -> String {
+    match scope {
+        None if !all => format!("no operator's {what}; --all lists everybody's"),
+        _ => format!("no {what} here"),
+    }
 }

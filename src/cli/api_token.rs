@@ -61,6 +61,10 @@ pub(super) struct CreateArgs {
 
 /// List tokens, those that are over included; without options: those that may do everything.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  qgis-secrets api-token list -O org-81
+  qgis-secrets api-token list --all --format json")]
 pub(super) struct ListArgs {
     /// Tokens for this organization
     #[arg(short = 'O', long, value_name = "ID")]
@@ -68,6 +72,9 @@ pub(super) struct ListArgs {
     /// Tokens for this project
     #[arg(short = 'P', long, value_name = "ID", conflicts_with = "organization")]
     project: Option<Id>,
+    /// All of them: those for everything, and those for every organization and project
+    #[arg(long, conflicts_with_all = ["organization", "project"])]
+    all: bool,
     /// How to print
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: Format,
@@ -136,9 +143,13 @@ struct Issued {
 
 fn list(place: Place, args: &ListArgs) -> Result<u8, Error> {
     let scope = administer::scope(args.organization.as_ref(), args.project.as_ref());
-    let path = format!("/v1/tokens{}", administer::query(scope.as_ref()));
+    let path = format!("/v1/tokens{}", administer::query(args.all, scope.as_ref()));
     let here = async |here: &Here, page| {
-        let part = here.administration.api_tokens(&here.actor, scope.as_ref(), page).await?;
+        let Here { administration, actor, .. } = here;
+        let part = match args.all {
+            true => administration.all_api_tokens(actor, page).await?,
+            false => administration.api_tokens(actor, scope.as_ref(), page).await?,
+        };
         let tokens = part.items.into_iter().map(shapes::token).collect();
         Ok(Tokens { tokens, next: part.next })
     };
@@ -153,7 +164,10 @@ fn list(place: Place, args: &ListArgs) -> Result<u8, Error> {
         return Ok(0);
     }
     if tokens.is_empty() {
-        output::note("no tokens here; `qgis-secrets api-token create --help` says how to make one");
+        let what = administer::nothing("tokens", args.all, scope.as_ref());
+        output::note(&format!(
+            "{what}; `qgis-secrets api-token create --help` says how to make one"
+        ));
         return Ok(0);
     }
     let mut table = Table::new(["NAME", "ROLE", "OF", "ACCESS", "UNTIL", "USED", "MADE BY", "ID"]);

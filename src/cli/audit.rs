@@ -86,7 +86,7 @@ fn export(place: Place, args: &ExportArgs) -> Result<u8, Error> {
         printed = output::print(&text);
         more && printed.is_ok()
     };
-    let path = format!("/v1/audit{}", administer::query(scope.as_ref()));
+    let path = format!("/v1/audit{}", administer::query(false, scope.as_ref()));
     let filter = AuditFilter { scope, ..AuditFilter::default() };
     let here = async |here: &Here, page| {
         let part = here.administration.audit(&here.actor, &filter, page).await?;

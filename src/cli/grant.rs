@@ -47,6 +47,10 @@ pub(super) struct AddArgs {
 
 /// List who was given what; without options: operators.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  qgis-secrets grant list -P survey
+  qgis-secrets grant list --all --format json")]
 pub(super) struct ListArgs {
     /// Admins of this organization
     #[arg(short = 'O', long, value_name = "ID")]
@@ -54,6 +58,9 @@ pub(super) struct ListArgs {
     /// Admins of this project
     #[arg(short = 'P', long, value_name = "ID", conflicts_with = "organization")]
     project: Option<Id>,
+    /// Everybody: operators, and admins of all organizations and projects
+    #[arg(long, conflicts_with_all = ["organization", "project"])]
+    all: bool,
     /// How to print
     #[arg(long, value_name = "FORMAT", default_value = "table")]
     format: Format,
@@ -111,9 +118,13 @@ fn add(place: Place, args: &AddArgs) -> Result<u8, Error> {
 
 fn list(place: Place, args: &ListArgs) -> Result<u8, Error> {
     let scope = administer::scope(args.organization.as_ref(), args.project.as_ref());
-    let path = format!("/v1/grants{}", administer::query(scope.as_ref()));
+    let path = format!("/v1/grants{}", administer::query(args.all, scope.as_ref()));
     let here = async |here: &Here, page| {
-        let part = here.administration.grants(&here.actor, scope.as_ref(), page).await?;
+        let Here { administration, actor, .. } = here;
+        let part = match args.all {
+            true => administration.all_grants(actor, page).await?,
+            false => administration.grants(actor, scope.as_ref(), page).await?,
+        };
         let grants = part.items.into_iter().map(shapes::granted).collect();
         Ok(Grants { grants, next: part.next })
     };
@@ -128,7 +139,8 @@ fn list(place: Place, args: &ListArgs) -> Result<u8, Error> {
         return Ok(0);
     }
     if grants.is_empty() {
-        output::note("no grants here; `qgis-secrets grant add --help` says how to give one");
+        let what = administer::nothing("grants", args.all, scope.as_ref());
+        output::note(&format!("{what}; `qgis-secrets grant add --help` says how to give one"));
         return Ok(0);
     }
     let mut table = Table::new(["SUBJECT", "ROLE", "OF", "SINCE", "BY", "ID"]);

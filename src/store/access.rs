@@ -115,6 +115,20 @@ pub fn grants(
          ORDER BY id LIMIT $4"
     );
     let rows = database.query(&sql, parameters![role, owner, request.behind(), request.rows()])?;
+    grants_page(&rows, request)
+}
+
+/// Everybody's grants, in the order in which they were given.
+pub fn all_grants(
+    database: &mut dyn Database,
+    request: &PageRequest,
+) -> Result<Page<Granted>, StoreError> {
+    let sql = format!("SELECT {GRANT} FROM access_grant WHERE id > $1 ORDER BY id LIMIT $2");
+    let rows = database.query(&sql, parameters![request.behind(), request.rows()])?;
+    grants_page(&rows, request)
+}
+
+fn grants_page(rows: &[Row], request: &PageRequest) -> Result<Page<Granted>, StoreError> {
     let found = rows.iter().map(granted).collect::<Result<_, _>>()?;
     Ok(Page::cut(found, request, |item: &Granted| item.id.clone()))
 }
@@ -218,6 +232,20 @@ pub fn tokens(
          ORDER BY id LIMIT $4"
     );
     let rows = database.query(&sql, parameters![role, owner, request.behind(), request.rows()])?;
+    tokens_page(&rows, request)
+}
+
+/// All tokens, whether they work or not, by id.
+pub fn all_tokens(
+    database: &mut dyn Database,
+    request: &PageRequest,
+) -> Result<Page<ApiToken>, StoreError> {
+    let sql = format!("SELECT {TOKEN} FROM api_token WHERE id > $1 ORDER BY id LIMIT $2");
+    let rows = database.query(&sql, parameters![request.behind(), request.rows()])?;
+    tokens_page(&rows, request)
+}
+
+fn tokens_page(rows: &[Row], request: &PageRequest) -> Result<Page<ApiToken>, StoreError> {
     let found = rows.iter().map(api_token).collect::<Result<_, _>>()?;
     Ok(Page::cut(found, request, |item: &ApiToken| item.id.clone()))
 }

@@ -263,6 +263,58 @@ fn the_audit_is_exported_whole() {
     assert_eq!(service.run("operator", all, "").success().stdout, afar);
 }
 
+#[test]
+fn everybodys_grants_and_tokens_are_listed() {
+    let service = Service::new();
+    let none = service.here("grant list").success().stderr;
+    assert!(none.contains("no operator's grants; --all lists"), "{none}");
+    service.here("grant add olga --operator").success();
+    service.here("grant add oskar -O org").success();
+    service.here("grant add paula -P survey").success();
+    // When a token was last used changes meanwhile.
+    let unused = |mut items: Vec<Json>| {
+        items.iter_mut().for_each(|item| drop(item.as_object_mut().unwrap().remove("used_at")));
+        items
+    };
+    let listed = |ended: Ended, member: &str| {
+        let listed: Json = serde_json::from_str(&ended.success().stdout).unwrap();
+        unused(listed[member].as_array().unwrap().clone())
+    };
+    for (command, member, names) in [
+        ("grant list --all", "grants", ["olga", "oskar", "paula"]),
+        // Of the tokens that these tests have.
+        ("api-token list --all", "tokens", ["operator", "organization", "stranger"]),
+    ] {
+        for table in [service.here(command), service.run("operator", command, "")] {
+            let table = table.success().stdout;
+            for name in names {
+                let first = |line: &str| line.split_whitespace().next() == Some(name);
+                assert_eq!(table.lines().filter(|line| first(line)).count(), 1, "{name}: {table}");
+            }
+        }
+        let json = format!("{command} --format json");
+        let here = listed(service.here(&json), member);
+        assert_eq!(listed(service.run("operator", &json, ""), member), here);
+        let (mut parts, mut after) = (Vec::new(), String::new());
+        loop {
+            let path = format!("/v1/{member}?all=true&limit=2{after}");
+            let part = service.get(&path).with(200);
+            parts.extend(part[member].as_array().unwrap().clone());
+            let Some(next) = part["next"].as_str() else { break };
+            after = format!("&after={next}");
+        }
+        assert_eq!(unused(parts), here);
+        service.run("organization", command, "").error(77, "request_denied", "403 operator_only");
+        service.here(&format!("{command} -P survey")).fails(64);
+    }
+    for (command, words) in
+        [("grant list -P home", "no grants here"), ("api-token list -O none", "no tokens here")]
+    {
+        let ended = service.here(command).success();
+        assert!(ended.stderr.contains(words), "{}", ended.stderr);
+    }
+}
+
 /// What was promised of `--server` for grants and tokens, with a token that was made for it.
 #[test]
 fn access_is_given_from_afar() {

@@ -115,6 +115,8 @@ fn a_query_holds_what_is_known() {
         ("/v1/projects/survey/secrets?dry_run=true", "dry_run"),
         ("/v1/grants?organization=org&project=survey", "project"),
         ("/v1/grants?project=a%20b", "project"),
+        ("/v1/grants?project=survey&all=true", "all"),
+        ("/v1/tokens?all=yes", "all"),
         ("/v1/tokens?organization=org&project=survey", "project"),
         ("/v1/audit?organization=org&project=survey", "project"),
         ("/v1/grants?project=survey&project=home", "project"),

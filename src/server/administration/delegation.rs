@@ -54,6 +54,20 @@ impl Administration {
         self.read(actor, attempt, work).await
     }
 
+    /// Everybody's stored grants.
+    pub async fn all_grants(
+        &self,
+        actor: &Actor,
+        page: PageRequest,
+    ) -> Result<Page<Granted>, Refusal> {
+        let page = key(page)?;
+        let work = move |work: &mut Work<'_>| {
+            work.permit_for(Action::SeeAccess, None)?;
+            Ok(stored::all_grants(work.database, &page)?)
+        };
+        self.read(actor, Entry::allowed(&actor.subject, "grant.list"), work).await
+    }
+
     /// A stored grant, by its id, with the tokens that [`Administration::revoke_grant`] would name.
     pub async fn granted(&self, actor: &Actor, id: &str) -> Result<Revoked, Refusal> {
         let attempt = Entry::allowed(&actor.subject, "grant.list");
@@ -141,6 +155,20 @@ impl Administration {
             Ok(stored::tokens(work.database, scope.as_ref(), &page)?)
         };
         self.read(actor, attempt, work).await
+    }
+
+    /// All API tokens, those that are over included.
+    pub async fn all_api_tokens(
+        &self,
+        actor: &Actor,
+        page: PageRequest,
+    ) -> Result<Page<ApiToken>, Refusal> {
+        let page = key(page)?;
+        let work = move |work: &mut Work<'_>| {
+            work.permit_for(Action::SeeAccess, None)?;
+            Ok(stored::all_tokens(work.database, &page)?)
+        };
+        self.read(actor, Entry::allowed(&actor.subject, "token.list"), work).await
     }
 
     /// Makes an API token. Its text is in the answer, and nowhere after that.

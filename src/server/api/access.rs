@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::caller::Caller;
 use super::forms::{NewGrant, NewToken};
-use super::input::{Asked, Named, Sent, id};
+use super::input::{Asked, Named, Sent, Whose, id};
 use super::refused::Refused;
 use super::shapes;
 use crate::access::{Access, Actor, Grant, Role};
@@ -28,7 +28,7 @@ pub(super) async fn whoami(Caller(actor): Caller, uri: Uri) -> Answer {
     Ok(shapes::ok(&wire::Whoami { subject, name, access: access.to_string(), grants }))
 }
 
-const LIST: [&str; 4] = ["organization", "project", "limit", "after"];
+const LIST: [&str; 5] = ["organization", "project", "all", "limit", "after"];
 
 /// `GET /v1/grants`
 pub(super) async fn grants(
@@ -37,8 +37,11 @@ pub(super) async fn grants(
     uri: Uri,
 ) -> Answer {
     let asked = Asked::read(&uri, &LIST)?;
-    let (scope, page) = (asked.scope()?, asked.page()?);
-    let Page { items, next } = administration.grants(&actor, scope.as_ref(), page).await?;
+    let page = asked.page()?;
+    let Page { items, next } = match asked.whose()? {
+        Whose::All => administration.all_grants(&actor, page).await?,
+        Whose::Of(scope) => administration.grants(&actor, scope.as_ref(), page).await?,
+    };
     let grants = items.into_iter().map(shapes::granted).collect();
     Ok(shapes::ok(&wire::Grants { grants, next }))
 }
@@ -77,8 +80,11 @@ pub(super) async fn tokens(
     uri: Uri,
 ) -> Answer {
     let asked = Asked::read(&uri, &LIST)?;
-    let (scope, page) = (asked.scope()?, asked.page()?);
-    let Page { items, next } = administration.api_tokens(&actor, scope.as_ref(), page).await?;
+    let page = asked.page()?;
+    let Page { items, next } = match asked.whose()? {
+        Whose::All => administration.all_api_tokens(&actor, page).await?,
+        Whose::Of(scope) => administration.api_tokens(&actor, scope.as_ref(), page).await?,
+    };
     let tokens = items.into_iter().map(shapes::token).collect();
     Ok(shapes::ok(&wire::Tokens { tokens, next }))
 }

@@ -67,6 +67,14 @@ pub(super) fn ids(field: &str, texts: &[String]) -> Result<Vec<Id>, Refused> {
     texts.iter().map(|text| id(field, text)).collect()
 }
 
+/// Whose grants or tokens are asked for.
+pub(super) enum Whose {
+    /// Everybody's.
+    All,
+    /// Those of an organization or a project; operators' for `None`.
+    Of(Option<Scope>),
+}
+
 /// The parameters of a query.
 pub(super) struct Asked(Vec<(String, String)>);
 
@@ -130,6 +138,17 @@ impl Asked {
             (None, Some(id)) => Ok(Some(Scope::Project(id))),
             (Some(_), Some(_)) => {
                 Err(Refused::form("project", "give an organization or a project, not both"))
+            }
+        }
+    }
+
+    /// `all`, or `organization` or `project`.
+    pub(super) fn whose(&self) -> Result<Whose, Refused> {
+        match (self.flag("all")?, self.scope()?) {
+            (false, scope) => Ok(Whose::Of(scope)),
+            (true, None) => Ok(Whose::All),
+            (true, Some(_)) => {
+                Err(Refused::form("all", "give it without an organization or a project"))
             }
         }
     }

@@ -58,7 +58,7 @@ struct Operation {
 }
 
 const PAGE: [&str; 2] = ["limit", "after"];
-const SCOPED: [&str; 4] = ["organization", "project", "limit", "after"];
+const ACCESS: [&str; 5] = ["organization", "project", "all", "limit", "after"];
 const FILTER: [&str; 7] =
     ["organization", "project", "actor", "action", "decision", "limit", "after"];
 
@@ -98,14 +98,14 @@ const OPERATIONS: &[Operation] = &[
         "Remove all that is for one user, wherever it stands", &["dry_run"], "Purged", &[403]),
     get("/v1/grants", "listGrants",
         "Who was given the administration of an organization or a project, or of everything",
-        &SCOPED, "Grants", &[403, 404, 422]),
+        &ACCESS, "Grants", &[403, 404, 422]),
     post("/v1/grants", "giveGrant",
         "Give somebody a grant; one that is there stays as it is. The token's access is `delegate`",
         "NewGrant", None, "Grant", &[403, 404]),
     delete("/v1/grants/{id}", "revokeGrant",
         "Take a grant away. The token's access is `delegate`", &[], "Revoked", &[403, 404]),
     get("/v1/tokens", "listTokens",
-        "API tokens for an organization or a project, or for everything", &SCOPED, "Tokens",
+        "API tokens for an organization or a project, or for everything", &ACCESS, "Tokens",
         &[403, 404, 422]),
     post("/v1/tokens", "issueToken",
         "Make an API token, whose text is in this answer only. It falls with the token that asks, \

@@ -23,6 +23,12 @@ pub(super) fn in_query(name: &str) -> Json {
         "purge" => of(name, "Remove its secrets, grants and tokens too", flag),
         "organization" => of(name, "Of this organization; not beside `project`", id),
         "project" => of(name, "Of this project; not beside `organization`", id),
+        "all" => of(
+            name,
+            "Everybody's, not only operators': of all organizations and projects too; not beside \
+             `organization` or `project`",
+            flag,
+        ),
         "explain_organization" => of(
             "organization",
             "The organization that the job names. Where projects are registered: none is the \
