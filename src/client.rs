@@ -4,7 +4,7 @@
 //! is in no error, and masked in the service's own words; only what may be done twice is asked
 //! again, and each repetition of one request has the same key.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
@@ -127,7 +127,7 @@ impl Server {
     /// `given`, by environment, or in a file. The deadline bounds all attempts of one request.
     pub fn new(
         address: &str,
-        ca_file: Option<&Path>,
+        tls: Tls<'_>,
         token_file: Option<&PathBuf>,
         given: Option<Value>,
         deadline: Duration,
@@ -138,7 +138,6 @@ impl Server {
             (None, Some(given)) => http::given_token(&given).ok_or(ClientError::TokenContent)?,
             (None, None) => return Err(ClientError::NoToken),
         };
-        let tls = Tls { authorities: ca_file, certificate: None, named: Named::ByOptions };
         let secure = address.url("").starts_with("https:");
         let peer = Peer::new(At { socket: address.socket(), tls, secure })?;
         Ok(Self { address, peer, token, deadline })

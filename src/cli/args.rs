@@ -9,6 +9,7 @@ use tracing::level_filters::LevelFilter;
 use super::run;
 use crate::client::Server;
 use crate::error::Error;
+use crate::http::{Named, Tls};
 use crate::job::{Identity, Invocation};
 use crate::pipeline::Source;
 use crate::secret::{Id, Owner, Value};
@@ -143,8 +144,8 @@ impl JobIdArgs {
 /// The secrets service, in place of the embedded store.
 #[derive(Clone, Debug, Args)]
 pub struct ServiceArgs {
-    /// Ask this secrets service instead of the embedded store: an https URL, or unix:/path (can be
-    /// repeated: replicas, in the order in which they are tried)
+    /// Ask this secrets service instead of the embedded store: an https URL, unix:/path, or
+    /// http://127.0.0.1:PORT (can be repeated: replicas, in the order in which they are tried)
     #[arg(
         help_heading = "Secrets service",
         long,
@@ -176,7 +177,8 @@ impl ServiceArgs {
 /// A secrets service's management API, in place of the local store.
 #[derive(Clone, Debug, Args)]
 pub struct ServerArgs {
-    /// Do it at this secrets service instead of the local store: an https URL, or unix:/path
+    /// Do it at this secrets service instead of the local store: an https URL, unix:/path, or
+    /// http://127.0.0.1:PORT
     #[arg(help_heading = "Secrets service", long, value_name = "URL", env = "QGIS_SECRETS_SERVER")]
     server: Option<String>,
     /// The file with the API token; without one it is taken from QGIS_SECRETS_API_TOKEN
@@ -202,6 +204,25 @@ struct ReachArgs {
         env = "QGIS_SECRETS_CA_FILE"
     )]
     ca_file: Option<PathBuf>,
+    /// A certificate to show to a service that asks for one (PEM), those that lead to its authority
+    /// after it
+    #[arg(
+        help_heading = "Secrets service",
+        long,
+        value_name = "FILE",
+        env = "QGIS_SECRETS_CERTIFICATE_FILE",
+        requires = "certificate_key_file"
+    )]
+    certificate_file: Option<PathBuf>,
+    /// The private key of that certificate (PEM)
+    #[arg(
+        help_heading = "Secrets service",
+        long,
+        value_name = "FILE",
+        env = "QGIS_SECRETS_CERTIFICATE_KEY_FILE",
+        requires = "certificate_file"
+    )]
+    certificate_key_file: Option<PathBuf>,
     /// For how long to try, in seconds
     #[arg(help_heading = "Secrets service", long, value_name = "SECONDS", default_value_t = 30)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=3600))]
@@ -216,8 +237,12 @@ impl ReachArgs {
         token: Option<Value>,
     ) -> Result<Option<Server>, Error> {
         let Some(server) = server else { return Ok(None) };
+        let certificate =
+            self.certificate_file.as_deref().zip(self.certificate_key_file.as_deref());
+        let tls =
+            Tls { authorities: self.ca_file.as_deref(), certificate, named: Named::ByOptions };
         let deadline = Duration::from_secs(self.patience);
-        Ok(Some(Server::new(server, self.ca_file.as_deref(), token_file, token, deadline)?))
+        Ok(Some(Server::new(server, tls, token_file, token, deadline)?))
     }
 }
 
@@ -231,8 +256,9 @@ impl ServerArgs {
 /// The same for what has a token file of another kind.
 #[derive(Clone, Debug, Args)]
 pub struct AskedArgs {
-    /// Ask this secrets service's management API: an https URL, or unix:/path. --token-file is
-    /// then the API token's; without one it is taken from QGIS_SECRETS_API_TOKEN
+    /// Ask this secrets service's management API: an https URL, unix:/path, or
+    /// http://127.0.0.1:PORT. --token-file is then the API token's; without one it is taken from
+    /// QGIS_SECRETS_API_TOKEN
     #[arg(help_heading = "Secrets service", long, value_name = "URL", env = "QGIS_SECRETS_SERVER")]
     server: Option<String>,
     #[command(flatten)]

@@ -44,6 +44,22 @@ impl Named {
             Self::ByOptions => "--ca-file",
         }
     }
+
+    /// The client's certificate.
+    fn own(self) -> &'static str {
+        match self {
+            Self::BySettings => "the runner's certificate",
+            Self::ByOptions => "this side's certificate",
+        }
+    }
+
+    /// The private key of the client's certificate.
+    fn own_key(self) -> &'static str {
+        match self {
+            Self::BySettings => "the key of the runner's certificate",
+            Self::ByOptions => "the key of this side's certificate",
+        }
+    }
 }
 
 /// A file for TLS that can't be used.
@@ -120,8 +136,8 @@ impl TlsFault {
                     .into()
             }
             (Self::Client(_), Named::ByOptions) => {
-                " (this command has none to show: ask it at its socket, or set \
-                 `service.client_certificate` to \"optional\" there)"
+                " (name one of an authority that the service trusts: --certificate-file and \
+                 --certificate-key-file)"
                     .into()
             }
             (Self::NotTls, _) => " (check the port)".into(),
@@ -158,12 +174,12 @@ impl Tls<'_> {
             builder = builder.tls_certs_only(list);
         }
         if let Some((certificate, key)) = self.certificate {
-            let mut text = read("the runner's certificate", certificate)?;
+            let mut text = read(self.named.own(), certificate)?;
             text.push(b"\n");
-            text.push(read("the key of the runner's certificate", key)?.as_slice());
+            text.push(read(self.named.own_key(), key)?.as_slice());
             let identity = Identity::from_pem(text.as_slice()).map_err(|_| {
                 let problem = "and its key are no PEM certificate and private key";
-                TlsFileError::Content("the runner's certificate", certificate.into(), problem)
+                TlsFileError::Content(self.named.own(), certificate.into(), problem)
             })?;
             builder = builder.identity(identity);
         }
@@ -176,16 +192,13 @@ impl Tls<'_> {
             |what, path: &Path, problem| Some(TlsFileError::Content(what, path.into(), problem));
         match (find(error)?, self.authorities, self.certificate) {
             (TlsError::InconsistentKeys(_), _, Some((_, key))) => {
-                let what = "the key of the runner's certificate";
-                content(what, key, "belongs to another certificate")
+                content(self.named.own_key(), key, "belongs to another certificate")
             }
             (TlsError::General(_), None, None) => Some(TlsFileError::NoRoots(self.named)),
             (TlsError::InvalidCertificate(_), Some(path), _) => {
                 content("the file of authorities", path, "holds something that is no certificate")
             }
-            (_, _, Some((path, _))) => {
-                content("the runner's certificate", path, "and its key can't be used")
-            }
+            (_, _, Some((path, _))) => content(self.named.own(), path, "and its key can't be used"),
             _ => None,
         }
     }

@@ -113,17 +113,59 @@ fn a_file_of_authorities_that_is_none_is_named_as_the_option() {
     service.stop();
 }
 
-/// The commands have no certificate of their own to show.
 #[test]
-fn a_service_that_wants_to_know_its_clients_says_so() {
+fn every_command_shows_its_own_certificate() {
     let ground = Ground::new("");
     ground.fill();
+    ground.here("grant add eve -P survey").success();
     let (authority, clients) = (Authority::new(), Authority::named("clients"));
     let service = secure(&ground, &authority, Some(&clients));
     let admin = Admin::new(&ground, &authority);
-    let ended = admin.run("secret list -P survey", &service.url(), &["--ca-file", "ca.pem"]);
-    let ended = ended.error(69, "backend_untrusted", "or asks for one");
-    assert!(ended.stderr.contains("`service.client_certificate`"), "{}", ended.stderr);
+    let certified = |name: &str, by: &Authority| {
+        let signed = by.sign(Like::Client);
+        admin.sandbox.write(&format!("{name}.pem"), signed.certificate);
+        admin.sandbox.write(&format!("{name}.key"), signed.key);
+    };
+    certified("own", &clients);
+    certified("other", &Authority::named("clients"));
+    let list = "secret list -P survey";
+    let run = |command: &str, file: &[&str], key: &[&str]| {
+        let mut more = vec!["--ca-file", "ca.pem"];
+        more.extend(file.iter().flat_map(|file| ["--certificate-file", file]));
+        more.extend(key.iter().flat_map(|file| ["--certificate-key-file", file]));
+        admin.run(command, &service.url(), &more)
+    };
+    for (command, seen) in COMMANDS {
+        let ended = run(command, &["own.pem"], &["own.key"]).success();
+        assert!(ended.stdout.contains(seen), "{command}: {}", ended.stdout);
+    }
+    let mut by_environment = admin.command(list, &service.url(), &["--ca-file", "ca.pem"]);
+    by_environment.env("QGIS_SECRETS_CERTIFICATE_FILE", admin.sandbox.path("own.pem"));
+    by_environment.env("QGIS_SECRETS_CERTIFICATE_KEY_FILE", admin.sandbox.path("own.key"));
+    end(by_environment).success();
+
+    for files in [&[][..], &["other"]] {
+        let names = |ending: &str| -> Vec<String> {
+            files.iter().map(|name| format!("{name}.{ending}")).collect()
+        };
+        let (file, key) = (names("pem"), names("key"));
+        let [file, key] =
+            [&file, &key].map(|all| all.iter().map(String::as_str).collect::<Vec<_>>());
+        let ended = run(list, &file, &key).error(69, "backend_untrusted", "or asks for one");
+        assert!(ended.stderr.contains("--certificate-file and --certificate-key-file"));
+        assert!(!ended.stderr.contains("backend.service"), "{}", ended.stderr);
+    }
+    for (file, key, words) in [
+        ("own.pem", "other.key", "the key of this side's certificate (other.key) belongs to"),
+        ("none.pem", "own.key", "this side's certificate (none.pem) cannot be read"),
+        ("own.pem", "ca.pem", "this side's certificate (own.pem) and its key are no PEM"),
+    ] {
+        run(list, &[file], &[key]).error(78, "certificate_invalid", words);
+    }
+    for (file, key) in [(&["own.pem"][..], &[][..]), (&[], &["own.key"])] {
+        let ended = run(list, file, key).fails(64);
+        assert!(ended.stderr.contains("--certificate-"), "{}", ended.stderr);
+    }
     service.stop();
 }
 

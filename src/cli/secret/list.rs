@@ -13,7 +13,7 @@ use crate::store::{Record, Selection, Store};
 
 /// List secrets, without their values.
 ///
-/// Without options: all. -P: of a project, user-assigned ones included. -O: of an organization,
+/// Without options: all; a service lists those of -P or -O. -P: of a project, user-assigned ones included. -O: of an organization,
 /// its members' defaults included. -U alone: all that are for one user.
 #[derive(Debug, Args)]
 pub struct ListArgs {
