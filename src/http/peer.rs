@@ -4,6 +4,7 @@
 //! proxy is used but for HTTPS, through which it only tunnels; an answer is bounded; an error says
 //! whether the server can have seen the request.
 
+use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
@@ -27,7 +28,11 @@ pub struct At<'a> {
 
 /// A server that is asked once or more often.
 #[derive(Debug)]
-pub struct Peer(Client);
+pub struct Peer {
+    client: Client,
+    /// Whether it is asked by `http` at an address, where a server of TLS may listen.
+    plain: bool,
+}
 
 /// What a server is asked.
 #[derive(Clone, Copy, Debug)]
@@ -101,17 +106,19 @@ impl Peer {
         if let Some(path) = at.socket {
             builder = builder.unix_socket(path);
         }
-        builder.build().map(Self).map_err(|error| match at.tls.unusable(&error) {
-            Some(file) => file.into(),
+        let plain = !at.secure && at.socket.is_none();
+        let client = builder.build().map_err(|error| match at.tls.unusable(&error) {
+            Some(file) => NoPeer::from(file),
             None => HttpError::Setup(cause(&error)).into(),
-        })
+        })?;
+        Ok(Self { client, plain })
     }
 
     /// Asks whether a server is there; its body is not read.
     pub async fn get(&self, url: &str) -> Result<StatusCode, NoAnswer> {
         let endpoint = Endpoint { url, token: None, deadline: Duration::MAX };
         let request = request(Method::GET, &endpoint)?;
-        let answer = self.0.execute(request).await.map_err(|error| no_answer(&error))?;
+        let answer = self.client.execute(request).await.map_err(|error| self.no_answer(&error))?;
         Ok(answer.status())
     }
 
@@ -152,13 +159,14 @@ impl Peer {
     }
 
     async fn take(&self, request: Request, limit: usize) -> Result<Answered, NoAnswer> {
-        let mut answer = self.0.execute(request).await.map_err(|error| no_answer(&error))?;
+        let fault = |error: reqwest::Error| self.no_answer(&error);
+        let mut answer = self.client.execute(request).await.map_err(fault)?;
         let (status, retry_after) = (answer.status(), retry_after(answer.headers()));
         if answer.content_length().is_some_and(|length| length > limit as u64) {
             return Err(NoAnswer::TooLarge(limit));
         }
         let mut body = ValueBuf::new();
-        while let Some(chunk) = answer.chunk().await.map_err(|error| no_answer(&error))? {
+        while let Some(chunk) = answer.chunk().await.map_err(fault)? {
             if body.as_slice().len() + chunk.len() > limit {
                 return Err(NoAnswer::TooLarge(limit));
             }
@@ -166,14 +174,29 @@ impl Peer {
         }
         Ok(Answered { status, retry_after, body: body.finish() })
     }
+
+    fn no_answer(&self, error: &reqwest::Error) -> NoAnswer {
+        if let Some(fault) = tls::fault(error) {
+            return NoAnswer::Untrusted(fault);
+        }
+        if self.plain && is_no_http(error) {
+            return NoAnswer::Untrusted(TlsFault::NotHttp);
+        }
+        let why = cause(error);
+        if error.is_connect() { NoAnswer::Unconnected(why) } else { NoAnswer::Broken(why) }
+    }
 }
 
-fn no_answer(error: &reqwest::Error) -> NoAnswer {
-    if let Some(fault) = tls::fault(error) {
-        return NoAnswer::Untrusted(fault);
+/// Whether what came back is no HTTP. A server of TLS says so with an alert of TLS.
+fn is_no_http(error: &reqwest::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(error) = error.downcast_ref::<hyper::Error>() {
+            return error.is_parse();
+        }
+        cause = error.source();
     }
-    let why = cause(error);
-    if error.is_connect() { NoAnswer::Unconnected(why) } else { NoAnswer::Broken(why) }
+    false
 }
 
 /// RFC 9110, section 10.2.3: seconds, or a date.

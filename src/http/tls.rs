@@ -113,6 +113,9 @@ pub enum TlsFault {
     /// No TLS.
     #[error("what answers there doesn't speak TLS")]
     NotTls,
+    /// No HTTP, where TLS was not asked for.
+    #[error("what answers there doesn't speak plain HTTP")]
+    NotHttp,
     /// No version or algorithm in common.
     #[error("it speaks a TLS that this program does not ({0})")]
     Incompatible(String),
@@ -140,7 +143,10 @@ impl TlsFault {
                  --certificate-key-file)"
                     .into()
             }
-            (Self::NotTls, _) => " (check the port)".into(),
+            (Self::NotTls, _) => {
+                " (check the port; a service of this machine without TLS is at http://)".into()
+            }
+            (Self::NotHttp, _) => " (if it speaks TLS, its address begins with https://)".into(),
             _ => String::new(),
         }
     }

@@ -169,6 +169,41 @@ fn every_command_shows_its_own_certificate() {
     service.stop();
 }
 
+/// Who takes a service with TLS for one without, or the other way round, is told so at once.
+#[test]
+fn the_wrong_scheme_is_said() {
+    let ground = Ground::new("");
+    ground.fill();
+    let authority = Authority::new();
+    let secure = secure(&ground, &authority, None);
+    let admin = Admin::new(&ground, &authority);
+    let (http, https) = (format!("http://{}", secure.address), secure.url());
+    let words = "speak plain HTTP (if it speaks TLS, its address begins with https://)";
+    for (command, _) in COMMANDS {
+        let ended = admin.run(command, &http, &[]).error(69, "backend_untrusted", words);
+        assert!(!ended.stderr.contains("asked again"), "{}", ended.stderr);
+    }
+    let run = |url: &str| {
+        admin.sandbox.token(&ground.token(json!({})));
+        admin.sandbox.job(json!({}));
+        let words = ["run", "--job-token-file", "tokens/token", "--service", url, "job.json"];
+        admin.sandbox.run(words)
+    };
+    run(&http).error(69, "backend_untrusted", words);
+    assert!(https.starts_with("https://"));
+    secure.stop();
+
+    ground.settings("");
+    let plain = ground.serve(&[]);
+    let https = plain.url().replace("http:", "https:");
+    let words = "a service of this machine without TLS is at http://";
+    for (command, _) in COMMANDS {
+        admin.run(command, &https, &["--ca-file", "ca.pem"]).error(69, "backend_untrusted", words);
+    }
+    run(&https).error(69, "backend_untrusted", words);
+    plain.stop();
+}
+
 #[test]
 fn every_command_asks_over_a_socket() {
     let ground = Ground::new("");
