@@ -68,6 +68,15 @@ pub enum ClientError {
         /// Its own words.
         refusal: Refusal,
     },
+    /// What answers has no management API.
+    #[error(
+        "no management API answers at {at} (404): check the address; a service whose role is \
+         `resolve` has none"
+    )]
+    NoApi {
+        /// Where.
+        at: String,
+    },
     /// Down, slow or broken.
     #[error("the secrets service at {at} did not do this; last: {last}{}", doubt(*.in_doubt))]
     Unavailable {
@@ -222,6 +231,11 @@ impl Server {
                 Err(_) => ("no answer".to_owned(), true, None),
                 Ok(Ok(answered)) => match self.judge(answered) {
                     Judged::Answer(answer) => return Ok(answer),
+                    Judged::Final(ClientError::Refused { status: 404, .. })
+                        if !self.has_api(end).await =>
+                    {
+                        return Err(ClientError::NoApi { at });
+                    }
                     Judged::Final(error) => return Err(error),
                     Judged::Never(last) => {
                         let in_doubt = in_doubt && method != "GET";
@@ -251,6 +265,16 @@ impl Server {
             tracing::warn!(at, last, ?delay, "the secrets service is asked again");
             sleep(delay).await;
         }
+    }
+
+    /// Whether the management API is there at all: what isn't there and what must not be seen are
+    /// answered with the same words, but for this token itself. In doubt it is.
+    async fn has_api(&self, end: Instant) -> bool {
+        let url = self.address.url("/v1/whoami");
+        let ask = Ask { method: "GET", url: &url, token: &self.token, json: None, key: None };
+        let left = end.saturating_duration_since(Instant::now());
+        let asked = timeout(left, self.peer.ask(ask, MAX_REFUSAL)).await;
+        !matches!(asked, Ok(Ok(answered)) if answered.status.as_u16() == 404)
     }
 
     fn judge(&self, answered: Answered) -> Judged {

@@ -380,6 +380,7 @@ fn client(error: &ClientError) -> (&'static str, u8) {
         ClientError::Setup(NoPeer::Http(_)) => ("setup_failed", INTERNAL),
         ClientError::Denied { .. } => ("request_denied", DENIED),
         ClientError::Refused { .. } => ("request_refused", INVALID),
+        ClientError::NoApi { .. } => ("backend_refused", UNAVAILABLE),
         ClientError::Unavailable { .. } => ("backend_unavailable", UNAVAILABLE),
         ClientError::Untrusted { .. } => ("backend_untrusted", UNAVAILABLE),
         ClientError::Malformed { .. } => ("backend_invalid", UNAVAILABLE),

@@ -177,10 +177,10 @@ fn only_what_may_be_done_twice_is_asked_again() {
         |status, kind: &str| Scripted::Status(status, json!({"kind": kind}).to_string().into());
     let removed = json!({"removed": "1"}).to_string();
     let server =
-        http::Server::new([said(503, "store_busy"), Scripted::Status(404, removed.into())]);
+        http::Server::new([said(503, "store_busy"), Scripted::Status(409, removed.into())]);
     let url = server.url("");
     let ended = sandbox.run(remove.into_iter().chain([url.as_str()]));
-    ended.error(65, "request_refused", "404");
+    ended.error(65, "request_refused", "409");
     assert_eq!(server.requests().len(), 2);
     for (status, kind, doubt) in [
         (500, "key_of_another_store", false),

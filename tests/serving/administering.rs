@@ -204,6 +204,24 @@ fn the_wrong_scheme_is_said() {
     plain.stop();
 }
 
+/// An address where jobs are answered, and nothing is administered.
+#[test]
+fn a_service_without_management_is_told_apart_from_what_is_not_there() {
+    let ground = Ground::new("");
+    ground.fill();
+    let admin = Admin::new(&ground, &Authority::new());
+    let resolve = ground.serve(&["--role", "resolve"]);
+    for (command, _) in COMMANDS {
+        let ended = admin.run(command, &resolve.url(), &[]);
+        ended.error(69, "backend_refused", "a service whose role is `resolve` has none");
+    }
+    resolve.stop();
+    let both = ground.serve(&[]);
+    let gone = admin.run("secret remove 0199-none", &both.url(), &[]);
+    gone.error(65, "request_refused", "404 not_found");
+    both.stop();
+}
+
 #[test]
 fn every_command_asks_over_a_socket() {
     let ground = Ground::new("");
