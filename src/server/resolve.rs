@@ -164,7 +164,8 @@ impl Resolver {
     /// Decides, and reads what won, in one state of the store; with the keys to open that.
     ///
     /// A rotation may end after the store was read and before the keys are: then what was read is
-    /// sealed to a key that is gone, and is read again. Afterwards keys that go don't matter.
+    /// sealed to a key that is gone, and is read again. Afterwards keys that go don't matter. A file
+    /// that is without the store's key is what has to be mended, and no value was altered.
     async fn found(&self, identity: &Identity) -> Result<(Found, Arc<Keyring>), Refused> {
         let mut attempt = 1;
         loop {
@@ -173,7 +174,11 @@ impl Resolver {
             let found = self.pool.read(look).await??;
             let ids = || found.sealed.iter().map(|secret| &secret.record().key_id);
             let keys = self.keys.for_all(ids())?;
-            if attempt == ATTEMPTS || ids().all(|id| keys.find(id).is_some()) {
+            if ids().all(|id| keys.find(id).is_some()) {
+                return Ok((found, keys));
+            }
+            if attempt == ATTEMPTS {
+                self.check_key().await?;
                 return Ok((found, keys));
             }
             attempt += 1;

@@ -1,5 +1,6 @@
 //! A new key while everybody goes on.
 
+use std::fs;
 use std::sync::atomic::AtomicBool;
 
 use super::*;
@@ -82,6 +83,34 @@ fn nobody_notices_a_rotation() {
     resolve.stop();
 }
 
+/// A copy of the key file that nobody brings up to date: no value is called altered, no use of a
+/// token is lost, and all goes on when the file is there.
+#[test]
+fn a_copy_of_the_key_file_that_is_old_is_no_damage() {
+    let ground = Ground::new("");
+    ground.fill();
+    let copy = ground.sandbox.path("copy.key");
+    fs::copy(ground.sandbox.key(), &copy).unwrap();
+    let service = ground.serve(&["--role", "resolve", "--key", &copy.display().to_string()]);
+    ground.sandbox.run(["key", "rotate"]).success();
+    let token = ground.token(json!({}));
+    for _ in 0..4 {
+        service.resolve(&token, json!({})).problem(503, "key_of_another_store");
+    }
+    service.send("GET", "/ready", "", None).problem(503, "not_ready");
+    fs::copy(ground.sandbox.key(), &copy).unwrap();
+    for _ in 0..3 {
+        service.resolve(&token, json!({})).with(200);
+    }
+    // What says that it is sealed to a key that never was is altered.
+    let store = rusqlite::Connection::open(ground.sandbox.store()).unwrap();
+    store.busy_timeout(PATIENCE).unwrap();
+    store.execute("UPDATE secret SET key_id = '0123456789abcdef'", []).unwrap();
+    let answer = service.resolve(&ground.token(json!({})), json!({}));
+    answer.problem(500, "secret_damaged");
+    service.stop();
+}
+
 /// A side that has the public key's file alone, and gets the new one after the rotation.
 #[test]
 fn what_is_added_with_the_public_key_alone_opens_after_rotations() {
@@ -105,7 +134,7 @@ fn added_during_rotations(ground: &Ground) {
     let publish = || {
         let public = ground.sandbox.run(["key", "public"]).success().stdout;
         let new = ground.sandbox.write("new.pub", public);
-        std::fs::rename(new, ground.sandbox.path("key.pub")).unwrap();
+        fs::rename(new, ground.sandbox.path("key.pub")).unwrap();
     };
     publish();
     let public = ground.sandbox.path("key.pub").display().to_string();
