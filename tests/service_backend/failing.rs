@@ -64,9 +64,10 @@ fn what_may_pass_is_tried_again() {
 
 #[test]
 fn a_token_is_not_used_more_often_than_it_may() {
-    for (failing, word) in
-        [(Answer::status(503), "503 Service Unavailable"), (Answer::Announced(500), "last, https")]
-    {
+    for (failing, word) in [
+        (problem(503, "store_busy", ""), "503 Service Unavailable, store_busy"),
+        (Answer::Announced(500), "last, https"),
+    ] {
         let ground = Ground::new([failing]);
         let ended = ground.run(json!({}));
         ground.refused(ended, 69, "backend_unavailable", &["failed 3 times", word]);

@@ -64,7 +64,10 @@ fn refusal(at: String, answered: Answered, token: &Value) -> Fault {
     } else {
         Refusal::default()
     };
-    let words = status.to_string();
+    let mut words = status.to_string();
+    if !refusal.kind.is_empty() {
+        words.push_str(&format!(", {}", refusal.kind));
+    }
     let status = status.as_u16();
     match status {
         429 | 500..=599 => Fault { failed: Failed::Seen(retry_after), words, error: None },
