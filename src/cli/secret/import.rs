@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::add::{named, read};
-use super::{author, output, remote, store, warn_of_level, warn_of_service};
+use super::{author, counted, output, remote, store, warn_of_level, warn_of_service};
 use crate::cli::args::{OwnerArgs, ServerArgs};
 use crate::cli::output::Table;
 use crate::dotenv::{self, Variable};
@@ -89,7 +89,7 @@ pub fn import(settings: &Settings, args: &ImportArgs, token: Option<Value>) -> R
         return Ok(0);
     }
     let added = store(settings, &secrets, args.replace)?;
-    output::line(&format!("added {} secrets to {owner}", added.len()))?;
+    output::line(&format!("added {} to {owner}", counted(added.len() as u64)))?;
     Ok(0)
 }
 

@@ -169,6 +169,11 @@ pub(super) fn author() -> String {
     name.unwrap_or_else(|| format!("uid {uid}"))
 }
 
+/// So many secrets, in words.
+fn counted(secrets: u64) -> String {
+    format!("{secrets} secret{}", if secrets == 1 { "" } else { "s" })
+}
+
 /// What people should know about a level before they rely on it.
 fn warn_of_level(owner: &Owner) {
     if let Some(caveat) = owner.level().caveat() {

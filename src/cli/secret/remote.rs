@@ -4,7 +4,7 @@
 
 use std::iter;
 
-use super::{import, output};
+use super::{counted, import, output};
 use crate::cli::args::OwnerArgs;
 use crate::cli::block_on;
 use crate::client::{Body, ClientError, Server};
@@ -73,7 +73,7 @@ pub(super) fn import(
         return Ok(0);
     }
     let added: Added = block_on(server.post(&path, body(false)?))??;
-    output::line(&format!("added {} secrets to {owner}", added.secrets.len()))?;
+    output::line(&format!("added {} to {owner}", counted(added.secrets.len() as u64)))?;
     Ok(0)
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use clap::Args;
 
 use super::list::table;
-use super::{output, remote};
+use super::{counted, output, remote};
 use crate::cli::args::{OwnerArgs, ServerArgs};
 use crate::error::Error;
 use crate::secret::{Id, Name, Owner, SecretId, Value};
@@ -100,7 +100,7 @@ pub fn purge(settings: &Settings, args: &PurgeArgs, token: Option<Value>) -> Res
         (Some(server), None) => remote::purge(&server, &selection, false)?.len() as u64,
         (None, None) => 0,
     };
-    output::line(&format!("removed {removed} secrets"))?;
+    output::line(&format!("removed {}", counted(removed)))?;
     Ok(0)
 }
 
