@@ -258,7 +258,7 @@ impl ServerArgs {
 pub struct AskedArgs {
     /// Ask this secrets service's management API: an https URL, unix:/path, or
     /// http://127.0.0.1:PORT. --token-file is then the API token's; without one it is taken from
-    /// QGIS_SECRETS_API_TOKEN
+    /// QGIS_SECRETS_API_TOKEN_FILE or QGIS_SECRETS_API_TOKEN
     #[arg(help_heading = "Secrets service", long, value_name = "URL", env = "QGIS_SECRETS_SERVER")]
     server: Option<String>,
     #[command(flatten)]
@@ -266,6 +266,11 @@ pub struct AskedArgs {
 }
 
 impl AskedArgs {
+    /// Whether a service was named.
+    pub fn is_named(&self) -> bool {
+        self.server.is_some()
+    }
+
     /// The service, if one was named. `token` came by environment.
     pub fn open(&self, job: &JobArgs, token: Option<Value>) -> Result<Option<Server>, Error> {
         let file = std::env::var_os("QGIS_SECRETS_API_TOKEN_FILE").map(PathBuf::from);
@@ -280,8 +285,9 @@ pub struct JobArgs {
     /// A job descriptor: a file, `-` for standard input, or an http(s) URL
     #[arg(value_name = "JOB", conflicts_with_all = ["project", "organization", "user", "job_id"])]
     job: Option<String>,
-    /// The bearer token for a URL
-    #[arg(long, value_name = "FILE", env = "QGIS_SECRETS_TOKEN_FILE")]
+    /// The bearer token for a URL; without one it is taken from QGIS_SECRETS_TOKEN_FILE
+    // Not by clap: with --server the option is another token than the variable.
+    #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
     #[command(flatten)]
     identity: IdentityArgs,
@@ -292,10 +298,13 @@ pub struct JobArgs {
 }
 
 impl JobArgs {
-    /// What they mean for the settings.
-    pub fn overrides(&self, global: &Global) -> Overrides {
+    /// What they mean for the settings. `asked`: --token-file is for the service that is asked, and
+    /// never goes to who has the descriptor.
+    pub fn overrides(&self, global: &Global, asked: bool) -> Overrides {
+        let option = self.token_file.clone().filter(|_| !asked);
+        let variable = || std::env::var_os("QGIS_SECRETS_TOKEN_FILE").map(PathBuf::from);
         let overrides = self.service.overrides(global.overrides());
-        Overrides { token_file: self.token_file.clone(), ..overrides }
+        Overrides { token_file: option.or_else(variable), ..overrides }
     }
 
     /// Where the job comes from; `None` where nothing was given. `asked`: a service will be.

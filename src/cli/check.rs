@@ -62,7 +62,7 @@ pub struct CheckArgs {
 impl CheckArgs {
     /// What the options mean for the settings.
     pub fn overrides(&self, global: &Global) -> Overrides {
-        self.containment.overrides(self.job.overrides(global))
+        self.containment.overrides(self.job.overrides(global, false))
     }
 }
 

@@ -53,7 +53,7 @@ pub struct ExplainArgs {
 impl ExplainArgs {
     /// What the options mean for the settings.
     pub fn overrides(&self, global: &Global) -> Overrides {
-        self.job.overrides(global)
+        self.job.overrides(global, self.server.is_named())
     }
 }
 

@@ -96,6 +96,40 @@ fn a_job_is_explained_from_afar() {
     assert!(missing.stderr.contains("envvar:NONE"), "{}", missing.stderr);
 }
 
+/// The descriptor's token is for who has the descriptor, and the API token for the service.
+#[test]
+fn each_token_goes_to_its_own_server() {
+    let service = Service::new();
+    let job = service.sandbox.job(json!({}));
+    let descriptor = std::fs::read(job).unwrap();
+    let orchestrator = http::Server::new([Scripted::fine(descriptor)]);
+    service.sandbox.write("descriptor.token", "token-of-the-descriptor");
+    let explain = format!("explain {}", orchestrator.url("/job.json"));
+    let (words, file) = (service.arguments("operator", &explain), service.token_file("operator"));
+    let asked = |environment: &[(&str, &str)], words: &[String]| {
+        let mut command = service.sandbox.command(words);
+        command.envs(environment.iter().copied());
+        end(command).success();
+        let requests = orchestrator.requests();
+        requests.last().unwrap().header("Authorization").map(ToOwned::to_owned)
+    };
+    let path = service.sandbox.path("descriptor.token").display().to_string();
+    let of_descriptor = ("QGIS_SECRETS_TOKEN_FILE", path.as_str());
+    let bearer = Some("Bearer token-of-the-descriptor".to_owned());
+    assert_eq!(asked(&[], &words), None);
+    assert_eq!(asked(&[of_descriptor], &words), bearer);
+    // Without the option, both come by environment.
+    let without: Vec<String> =
+        words.iter().filter(|word| !word.contains("token")).cloned().collect();
+    let file = file.display().to_string();
+    assert_eq!(asked(&[of_descriptor, ("QGIS_SECRETS_API_TOKEN_FILE", &file)], &without), bearer);
+    let token = service.tokens["operator"].as_str();
+    assert_eq!(asked(&[of_descriptor, ("QGIS_SECRETS_API_TOKEN", token)], &without), bearer);
+    // Where nothing but the descriptor is asked for, the option is its own.
+    let own = ["explain", &orchestrator.url("/job.json"), "--token-file", &path];
+    assert_eq!(asked(&[], &own.map(ToOwned::to_owned)), bearer);
+}
+
 #[test]
 fn what_a_service_refuses_is_said() {
     let service = Service::new();
