@@ -31,7 +31,7 @@ const MAX_SHOWN: usize = 120;
 #[command(after_help = "\
 Examples:
   qgis-secrets token inspect token
-  qgis-secrets token inspect --keys orchestrator.pem.pub --audience https://secrets.example - < token")]
+  qgis-secrets token inspect --keys orchestrator.pem.pub --audience https://secrets.example token")]
 pub struct InspectArgs {
     /// The token's file (`-`: standard input)
     #[arg(value_name = "FILE", default_value = "-")]

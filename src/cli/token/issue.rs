@@ -30,7 +30,8 @@ pub struct IssueArgs {
     /// The private key: a PEM file that others cannot read (`token new-key` makes one)
     #[arg(long, value_name = "FILE", env = "QGIS_SECRETS_SIGNING_KEY")]
     signing_key: PathBuf,
-    /// Whom the token is for: what the service calls itself, usually its URL
+    /// Whom the token is for: what the service calls itself, which is its public URL, or
+    /// `qgis-secrets` where it has none
     #[arg(long, value_name = "URL")]
     audience: String,
     /// Who issues it, if the service asks for that
