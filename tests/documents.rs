@@ -114,38 +114,50 @@ fn the_attacks_that_are_tried_are_documented() {
     assert_eq!(table, documented);
 }
 
-/// Whoever follows a link from one document arrives.
+/// The README and all of `docs/`.
+fn documents() -> Vec<String> {
+    let folder = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/docs")).unwrap();
+    let names = folder.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let of_docs = names.filter(|name| name.ends_with(".md")).map(|name| format!("docs/{name}"));
+    of_docs.chain(["README.md".to_owned()]).collect()
+}
+
+/// What a link to a heading of a document can name, as GitHub makes it of the heading's text.
+fn anchors(document: &str) -> BTreeSet<String> {
+    let text = read(document);
+    // A block of code has comments that look like headings.
+    let prose = text.split("```").step_by(2);
+    let headings = prose.flat_map(str::lines).filter(|line| line.starts_with('#'));
+    let headings = headings.map(|line| line.trim_start_matches('#').trim().to_lowercase());
+    let kept = |c: &char| c.is_alphanumeric() || "-_ ".contains(*c);
+    headings.map(|text| text.chars().filter(kept).collect::<String>().replace(' ', "-")).collect()
+}
+
+/// Whoever follows a link from one document arrives, at the heading if it names one.
 #[test]
 fn links_between_documents_lead_somewhere() {
-    let mut seen = 0;
-    for document in [
-        "README.md",
-        "docs/api.md",
-        "docs/backends.md",
-        "docs/access.md",
-        "docs/service.md",
-        "docs/containment.md",
-        "docs/errors.md",
-        "docs/job-tokens.md",
-        "docs/login.md",
-        "docs/logs.md",
-        "docs/page.md",
-        "docs/report.md",
-        "docs/store.md",
-    ] {
-        let text = read(document);
-        let folder = document.rsplit_once('/').map_or(".", |(folder, _)| folder);
+    let (mut files, mut headings) = (0, 0);
+    for document in documents() {
+        let text = read(&document);
+        let folder =
+            document.rsplit_once('/').map_or(String::new(), |(path, _)| format!("{path}/"));
         for (at, _) in text.match_indices("](") {
             let target = text[at + 2..].split(')').next().unwrap();
-            if target.contains("://") || target.starts_with('#') {
+            if target.contains("://") {
                 continue;
             }
-            let path = format!("{}/{folder}/{target}", env!("CARGO_MANIFEST_DIR"));
+            let (file, heading) = target.split_once('#').unwrap_or((target, ""));
+            let file = if file.is_empty() { document.clone() } else { format!("{folder}{file}") };
+            let path = format!("{}/{file}", env!("CARGO_MANIFEST_DIR"));
             assert!(fs::metadata(&path).is_ok(), "{document}: {target} is not there");
-            seen += 1;
+            files += 1;
+            if !heading.is_empty() {
+                assert!(anchors(&file).contains(heading), "{document}: no heading for {target}");
+                headings += 1;
+            }
         }
     }
-    assert!(seen > 5);
+    assert!(files > 50 && headings >= 3, "{files}, {headings}: the search is broken");
 }
 
 /// The fuzz targets are built apart, with `--locked`: their lock file has what the program needs.
