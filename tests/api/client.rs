@@ -96,6 +96,32 @@ fn a_job_is_explained_from_afar() {
     assert!(missing.stderr.contains("envvar:NONE"), "{}", missing.stderr);
 }
 
+#[test]
+fn what_lies_dormant_is_marked() {
+    let service = Service::new();
+    let list = |format: &str| {
+        let command = format!("secret list -P survey{format}");
+        service.run("project", &command, "").success()
+    };
+    service.run("project", "secret add API_KEY -P survey", "of-everybody").success();
+    service.run("project", "secret add API_KEY -P survey -U ada", "of-ada-alone").success();
+    let awake = list("");
+    assert!(!awake.stdout.contains("dormant") && awake.stderr.is_empty(), "{}", awake.stdout);
+    assert!(!list(" --format json").stdout.contains("dormant"));
+
+    let alone = json!({"organization": "org", "members": [], "admins": []});
+    service.ask("operator", "PUT", "/v1/projects/survey", Some(&alone)).with(200);
+    let asleep = list("");
+    let marked: Vec<&str> =
+        asleep.stdout.lines().filter(|line| line.contains("(dormant)")).collect();
+    assert!(marked.len() == 1 && marked[0].contains(" ada "), "{}", asleep.stdout);
+    assert!(asleep.stderr.contains("its user is no member"), "{}", asleep.stderr);
+    let json: Json = serde_json::from_str(&list(" --format json").stdout).unwrap();
+    for secret in json["secrets"].as_array().unwrap() {
+        assert_eq!(secret["dormant"] == true, secret["user"] == "ada", "{secret}");
+    }
+}
+
 /// The descriptor's token is for who has the descriptor, and the API token for the service.
 #[test]
 fn each_token_goes_to_its_own_server() {

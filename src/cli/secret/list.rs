@@ -1,5 +1,7 @@
 //! `secret list`: facts, never values.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use serde::Serialize;
 
@@ -41,27 +43,36 @@ struct Row<'a> {
     owner: &'a str,
     user: Option<&'a str>,
     sensitive: bool,
+    /// There only if it is, as a service says; nothing here knows who belongs where.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    dormant: bool,
     created_at: &'a str,
     created_by: &'a str,
 }
 
+/// The ids of secrets that no job gets now.
+pub(super) type Dormant = BTreeSet<String>;
+
 /// Lists secrets.
 pub fn list(settings: &Settings, args: &ListArgs, token: Option<Value>) -> Result<u8, Error> {
-    let records = match args.server.open(token)? {
+    let (records, dormant) = match args.server.open(token)? {
         Some(server) => remote::list(&server, &args.owner)?,
-        None => Store::from_settings(&settings.store)?.list(&selection(&args.owner)?)?,
+        None => {
+            let mut store = Store::from_settings(&settings.store)?;
+            (store.list(&selection(&args.owner)?)?, Dormant::new())
+        }
     };
     match args.format {
         Format::Json => {
             output::json(&Listing {
                 version: 1,
-                secrets: records.iter().map(Row::from).collect(),
+                secrets: records.iter().map(|record| row(record, &dormant)).collect(),
             })?;
         }
         Format::Table if records.is_empty() => {
             output::note("no secrets here; `qgis-secrets secret add --help` says how to add one");
         }
-        Format::Table => output::print(&table(&records))?,
+        Format::Table => output::print(&table(&records, &dormant))?,
     }
     Ok(0)
 }
@@ -80,12 +91,13 @@ fn selection(args: &OwnerArgs) -> Result<Selection, Error> {
 }
 
 /// A table of records, as `secret list` and `secret purge` show it.
-pub(super) fn table(records: &[Record]) -> String {
+pub(super) fn table(records: &[Record], dormant: &Dormant) -> String {
     let mut table = Table::new(["SECRET", "LEVEL", "OF", "FOR USER", "ADDED", "BY", "ID"]);
     for record in records {
         let open = if record.sensitive { "" } else { " (not sensitive)" };
+        let asleep = if dormant.contains(record.id.as_str()) { " (dormant)" } else { "" };
         table.row([
-            format!("{}{open}", record.name),
+            format!("{}{open}{asleep}", record.name),
             record.owner.level().to_string(),
             record.owner.id().to_string(),
             record.owner.user().map_or_else(|| format!("{DIM}-{DIM:#}"), ToString::to_string),
@@ -97,18 +109,17 @@ pub(super) fn table(records: &[Record]) -> String {
     table.render()
 }
 
-impl<'a> From<&'a Record> for Row<'a> {
-    fn from(record: &'a Record) -> Self {
-        Self {
-            id: record.id.as_str(),
-            kind: record.name.kind,
-            key: &record.name.key,
-            level: record.owner.level(),
-            owner: record.owner.id().as_str(),
-            user: record.owner.user().map(|user| user.as_str()),
-            sensitive: record.sensitive,
-            created_at: &record.created_at,
-            created_by: &record.created_by,
-        }
+fn row<'a>(record: &'a Record, dormant: &Dormant) -> Row<'a> {
+    Row {
+        id: record.id.as_str(),
+        kind: record.name.kind,
+        key: &record.name.key,
+        level: record.owner.level(),
+        owner: record.owner.id().as_str(),
+        user: record.owner.user().map(|user| user.as_str()),
+        sensitive: record.sensitive,
+        dormant: dormant.contains(record.id.as_str()),
+        created_at: &record.created_at,
+        created_by: &record.created_by,
     }
 }

@@ -4,6 +4,7 @@
 
 use std::iter;
 
+use super::list::Dormant;
 use super::{counted, import, output};
 use crate::cli::args::OwnerArgs;
 use crate::cli::block_on;
@@ -77,8 +78,8 @@ pub(super) fn import(
     Ok(0)
 }
 
-/// What the options select.
-pub(super) fn list(server: &Server, args: &OwnerArgs) -> Result<Vec<Record>, Error> {
+/// What the options select, and which of it no job gets.
+pub(super) fn list(server: &Server, args: &OwnerArgs) -> Result<(Vec<Record>, Dormant), Error> {
     let owner = args.owner().map_err(|_| {
         Error::Usage("say whose secrets a service is to list: -O ORGANIZATION or -P PROJECT".into())
     })?;
@@ -86,14 +87,15 @@ pub(super) fn list(server: &Server, args: &OwnerArgs) -> Result<Vec<Record>, Err
     if let Some(user) = owner.user() {
         found.retain(|secret| secret.user.as_deref() == Some(user.as_str()));
     }
-    let dormant = found.iter().filter(|secret| secret.dormant == Some(true)).count();
-    if dormant > 0 {
-        output::note(&format!(
-            "{dormant} of these lie dormant: no job gets them, for their scope is not registered, \
-             or their user is no member"
-        ));
+    let asleep = found.iter().filter(|secret| secret.dormant == Some(true));
+    let dormant: Dormant = asleep.map(|secret| secret.id.clone()).collect();
+    if !dormant.is_empty() {
+        output::note(
+            "no job gets what is dormant: its organization or project is not registered, or its \
+             user is no member",
+        );
     }
-    records(found)
+    Ok((records(found)?, dormant))
 }
 
 /// Removes one secret.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use clap::Args;
 
-use super::list::table;
+use super::list::{Dormant, table};
 use super::{counted, output, remote};
 use crate::cli::args::{OwnerArgs, ServerArgs};
 use crate::error::Error;
@@ -82,7 +82,7 @@ pub fn purge(settings: &Settings, args: &PurgeArgs, token: Option<Value>) -> Res
     if records.is_empty() {
         output::note("there is nothing to remove");
     } else {
-        output::print(&table(&records))?;
+        output::print(&table(&records, &Dormant::new()))?;
     }
     if !args.yes {
         if records.is_empty() {
