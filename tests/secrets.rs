@@ -4,6 +4,7 @@ mod adding;
 mod explaining;
 mod keys;
 mod levels;
+mod recorded;
 mod removing;
 
 use serde_json::Value as Json;

@@ -65,7 +65,7 @@ impl Ground {
         let public = keys.current().public();
         let mut all = Store::make(place, public.id()).unwrap();
         let secrets: Vec<NewSecret> = (0..JOBS).flat_map(|job| secrets_of(job * stride)).collect();
-        all.add(&secrets, public, false).unwrap();
+        all.add("local:bench", &secrets, public, false).unwrap();
         let pem = folder.join("orchestrator.pem");
         let mut new_key = home.program(&["token", "new-key"]);
         new_key.arg(&pem).stderr(Stdio::null());

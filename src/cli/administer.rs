@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 
 use super::args::ServerArgs;
 use super::block_on;
-use super::secret::{author, store_for_service};
+use super::secret::{author, store_for_service, subject};
 use crate::access::{Access, Actor, Grant, Scope, Via};
 use crate::client::Server;
 use crate::error::Error;
@@ -45,10 +45,9 @@ impl Place {
         store_for_service(settings)?;
         let pool = Pool::open(&settings.store.place, 1)?;
         let administration = service::administration(settings, pool.clone())?;
-        let name = author();
         let actor = Actor {
-            subject: format!("local:{name}"),
-            name,
+            subject: subject(),
+            name: author(),
             claimed: vec![Grant::Operator],
             grants: vec![Grant::Operator],
             access: Access::Delegate,

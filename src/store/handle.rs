@@ -5,8 +5,10 @@
 use std::fmt;
 use std::path::Path;
 
+use super::changes;
 use super::database::{Database, Mode, Place, transaction};
 use super::keys::Keyring;
+use super::ledger::{self, Entry};
 #[cfg(feature = "service")]
 use super::postgres::Postgres;
 use super::retry;
@@ -134,24 +136,40 @@ impl Store {
         self.read(|database| secrets::find(database, id))
     }
 
-    /// Adds secrets, all or none; see [`secrets::add`].
+    /// Adds secrets, all or none; see [`secrets::add`]. `subject` is who does it, for the audit.
     pub fn add(
         &mut self,
+        subject: &str,
         new: &[NewSecret],
         key: &PublicKey,
         replace: bool,
     ) -> Result<Vec<Record>, StoreError> {
-        self.write(|database| secrets::add(database, new, key, replace))
+        let attempt = Entry::allowed(subject, "secret.add");
+        self.change(|database| {
+            let (added, entries) = changes::add(database, &attempt, new, key, replace)?;
+            record(database, &entries)?;
+            Ok(added)
+        })
     }
 
     /// Removes one secret.
-    pub fn remove(&mut self, record: &Record) -> Result<(), StoreError> {
-        self.write(|database| secrets::remove(database, record))
+    pub fn remove(&mut self, subject: &str, gone: &Record) -> Result<(), StoreError> {
+        let attempt = Entry::allowed(subject, "secret.remove");
+        self.change(|database| {
+            let entry = changes::remove(database, &attempt, gone)?;
+            record(database, &[entry])
+        })
     }
 
-    /// Removes all of a selection; see [`secrets::purge`].
-    pub fn purge(&mut self, selection: &Selection) -> Result<u64, StoreError> {
-        self.write(|database| secrets::purge(database, selection))
+    /// Removes all of a selection; returns how many there were, see [`secrets::purge`].
+    pub fn purge(&mut self, subject: &str, selection: &Selection) -> Result<u64, StoreError> {
+        let attempt = Entry::allowed(subject, "secret.purge");
+        self.change(|database| {
+            let records = secrets::list(database, selection)?;
+            let (removed, entries) = changes::purge(database, &attempt, selection, &records)?;
+            record(database, &entries)?;
+            Ok(removed)
+        })
     }
 
     /// From now on values are sealed to `key`; those that are there stay until [`Store::reseal`].
@@ -177,10 +195,23 @@ impl Store {
         transaction(&mut *self.database, Mode::Read, work)
     }
 
+    /// A store of an earlier version gets the audit first.
+    fn change<T>(
+        &mut self,
+        work: impl FnMut(&mut dyn Database) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.database.upgrade()?;
+        self.write(work)
+    }
+
     fn write<T>(
         &mut self,
         work: impl FnMut(&mut dyn Database) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         retry::write(&mut *self.database, work)
     }
+}
+
+fn record(database: &mut dyn Database, entries: &[Entry]) -> Result<(), StoreError> {
+    entries.iter().try_for_each(|entry| ledger::record(database, entry).map(drop))
 }

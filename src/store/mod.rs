@@ -5,6 +5,7 @@
 //! altered does not open; a change is whole or absent, whenever the process dies.
 
 pub mod access;
+pub mod changes;
 pub mod database;
 pub mod handle;
 mod inventory;

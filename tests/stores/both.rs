@@ -62,7 +62,7 @@ fn names_are_taken_once(fixture: &mut Fixture) {
     fixture.add(&project("survey", Some("ada")), &["A"]).unwrap();
     let mut service = variable(&owner, "A", "service");
     service.name.kind = Kind::Pgservice;
-    fixture.open().add(&[service], fixture.key(), false).unwrap();
+    fixture.open().add("local:t", &[service], fixture.key(), false).unwrap();
     assert_eq!(fixture.values(&[owner]).unwrap(), ["A=A", "A=service"]);
 }
 
@@ -78,7 +78,7 @@ fn another_takes_its_place_under_a_new_id(fixture: &mut Fixture) {
     let owner = project("survey", None);
     let before = fixture.add(&owner, &["A"]).unwrap().remove(0);
     let new = [variable(&owner, "A", "another"), variable(&owner, "B", "new")];
-    let after = fixture.open().add(&new, fixture.key(), true).unwrap();
+    let after = fixture.open().add("local:t", &new, fixture.key(), true).unwrap();
     assert_ne!(after[0].id, before.id);
     assert_eq!(fixture.values(std::slice::from_ref(&owner)).unwrap(), ["A=another", "B=new"]);
     let mut store = fixture.open();
@@ -90,11 +90,11 @@ fn what_is_removed_is_gone(fixture: &mut Fixture) {
     let owner = project("survey", None);
     let records = fixture.add(&owner, &["A", "B"]).unwrap();
     let mut store = fixture.open();
-    store.remove(&records[0]).unwrap();
-    let again = store.remove(&records[0]);
+    store.remove("local:t", &records[0]).unwrap();
+    let again = store.remove("local:t", &records[0]);
     assert!(matches!(&again, Err(StoreError::Gone(id)) if *id == records[0].id), "{again:?}");
     assert_eq!(fixture.values(std::slice::from_ref(&owner)).unwrap(), ["B=B"]);
-    store.remove(&records[1]).unwrap();
+    store.remove("local:t", &records[1]).unwrap();
     assert!(fixture.values(std::slice::from_ref(&owner)).unwrap().is_empty());
     fixture.add(&owner, &["A"]).unwrap();
     assert_eq!(store.find(&SecretId::from("none".to_owned())).unwrap(), None);
@@ -122,12 +122,16 @@ fn a_purge_takes_its_selection_and_no_more(fixture: &mut Fixture) {
             fixture.add(owner, &["A", "B"]).unwrap();
         }
         assert_eq!(store.list(&selection).unwrap().len(), 2 * takes.len(), "{selection:?}");
-        assert_eq!(store.purge(&selection).unwrap(), 2 * takes.len() as u64, "{selection:?}");
+        assert_eq!(
+            store.purge("local:t", &selection).unwrap(),
+            2 * takes.len() as u64,
+            "{selection:?}"
+        );
         for (index, owner) in all.iter().enumerate() {
             let left = fixture.values(std::slice::from_ref(owner)).unwrap().len();
             assert_eq!(left, if takes.contains(&index) { 0 } else { 2 }, "{selection:?} {owner}");
         }
-        store.purge(&Selection::All).unwrap();
+        store.purge("local:t", &Selection::All).unwrap();
     }
 }
 
@@ -154,7 +158,7 @@ fn texts_come_back_as_they_were(fixture: &mut Fixture) {
     let mut new = variable(&owner, odd, &odd.repeat(500));
     new.created_by = odd.into();
     new.sensitive = false;
-    let added = fixture.open().add(&[new], fixture.key(), false).unwrap();
+    let added = fixture.open().add("local:t", &[new], fixture.key(), false).unwrap();
     let listed = fixture.open().list(&Selection::All).unwrap();
     assert_eq!(listed, added);
     assert_eq!((listed[0].created_by.as_str(), listed[0].sensitive), (odd, false));
@@ -169,7 +173,7 @@ fn a_key_is_rotated_in_batches(fixture: &mut Fixture) {
     fixture.keys.advance();
     let mut store = fixture.open();
     assert_eq!(store.stale(fixture.key().id()).unwrap(), 7);
-    let early = store.add(&[variable(&owner, "EARLY", "x")], fixture.key(), false);
+    let early = store.add("local:t", &[variable(&owner, "EARLY", "x")], fixture.key(), false);
     assert!(matches!(early, Err(StoreError::OtherKey { .. })), "{early:?}");
     store.set_recipient(fixture.key()).unwrap();
     let batches: Vec<_> = (0..4).map(|_| store.reseal(&fixture.keys, 3).unwrap()).collect();
@@ -212,12 +216,12 @@ fn what_something_else_changed_is_missed(fixture: &mut Fixture) {
             assert!(matches!(error, Some(StoreError::Altered { .. })), "{sql}: {error:?}");
         };
         altered(store.candidates(std::slice::from_ref(&owner)).err());
-        altered(store.remove(&records[1]).err());
-        altered(store.add(&[variable(&owner, "C", "c")], fixture.key(), false).err());
-        altered(store.add(&[variable(&owner, "A", "c")], fixture.key(), true).err());
-        store.purge(&Selection::All).unwrap();
+        altered(store.remove("local:t", &records[1]).err());
+        altered(store.add("local:t", &[variable(&owner, "C", "c")], fixture.key(), false).err());
+        altered(store.add("local:t", &[variable(&owner, "A", "c")], fixture.key(), true).err());
+        store.purge("local:t", &Selection::All).unwrap();
         fixture.add(&owner, &["A"]).unwrap();
-        store.purge(&Selection::All).unwrap();
+        store.purge("local:t", &Selection::All).unwrap();
     }
 }
 
@@ -257,11 +261,16 @@ fn many_that_write_at_once(fixture: &mut Fixture) {
                 let mut store = fixture.open();
                 for round in 0..8 {
                     let name = format!("W{writer}R{round}");
-                    let added = store.add(&[variable(owner, &name, &name)], fixture.key(), false);
+                    let added = store.add(
+                        "local:t",
+                        &[variable(owner, &name, &name)],
+                        fixture.key(),
+                        false,
+                    );
                     let shared = variable(owner, "SHARED", &name);
-                    store.add(&[shared], fixture.key(), true).unwrap();
+                    store.add("local:t", &[shared], fixture.key(), true).unwrap();
                     if round % 2 == 1 {
-                        store.remove(&added.unwrap()[0]).unwrap();
+                        store.remove("local:t", &added.unwrap()[0]).unwrap();
                     } else {
                         added.unwrap();
                     }
@@ -314,7 +323,7 @@ fn a_reader_sees_one_state(fixture: &mut Fixture) {
     let records = reader.candidates(std::slice::from_ref(&owner)).unwrap();
     // A journal that is no log makes who writes wait for who reads, and then give up.
     let written = match &fixture.database {
-        Some(_) => fixture.open().purge(&Selection::All),
+        Some(_) => fixture.open().purge("local:t", &Selection::All),
         None => Ok(2),
     };
     assert_eq!(written.unwrap(), 2);

@@ -71,7 +71,7 @@ impl Fixture {
     /// Adds variables with their name as value.
     pub(crate) fn add(&self, owner: &Owner, names: &[&str]) -> Result<Vec<Record>, StoreError> {
         let new: Vec<_> = names.iter().map(|name| variable(owner, name, name)).collect();
-        self.open().add(&new, self.key(), false)
+        self.open().add("local:t", &new, self.key(), false)
     }
 
     /// What a job of these owners gets: `NAME=value`, in the order of the store.

@@ -95,9 +95,9 @@ fn prepare(fixture: &Fixture) {
     let mut store = fixture.open();
     let assigned = project("survey", Some("ada"));
     let old = ["X", "Y", "Z"].map(|name| variable(&project("survey", None), name, "old-value"));
-    store.add(&old, fixture.key(), true).unwrap();
+    store.add("local:t", &old, fixture.key(), true).unwrap();
     let two = ["P", "Q"].map(|name| variable(&assigned, name, "value"));
-    store.add(&two, fixture.key(), true).unwrap();
+    store.add("local:t", &two, fixture.key(), true).unwrap();
 }
 
 /// 0: nothing was done; 1: all.
@@ -126,9 +126,10 @@ fn others_go_on(
             break;
         }
         let name = format!("OTHER{other}R{round}");
-        let added = store.add(&[variable(owner, &name, &name)], fixture.key(), false).unwrap();
+        let added =
+            store.add("local:t", &[variable(owner, &name, &name)], fixture.key(), false).unwrap();
         let listed = store.list(&Selection::Owner(owner.clone())).unwrap();
         assert!(keys(&listed).contains(&name.as_str()));
-        store.remove(&added[0]).unwrap();
+        store.remove("local:t", &added[0]).unwrap();
     }
 }

@@ -155,7 +155,7 @@ fn a_list_of_secrets_is_filtered(fixture: &mut Fixture) {
     fixture.add(&project("q", None), &["KEY_A"]).unwrap();
     let mut service = super::fixture::variable(&project("p", None), "Über_key", "v");
     service.name.kind = Kind::Pgservice;
-    fixture.open().add(&[service], fixture.key(), false).unwrap();
+    fixture.open().add("local:t", &[service], fixture.key(), false).unwrap();
     let search = |kind, user: &str, words: &str| {
         let filter = Filter { kind, user: user.to_owned(), words: words.to_owned() };
         let (mut found, mut behind) = (Vec::new(), None::<Behind>);

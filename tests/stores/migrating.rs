@@ -148,7 +148,7 @@ fn nothing_is_copied_over_anything() {
     assert!(matches!(refused, Err(StoreError::NotEmpty(_))), "{refused:?}");
     assert_eq!(content(&server.settings.place), before);
     // Nor over what is no secret.
-    server.open().purge(&Selection::All).unwrap();
+    server.open().purge("local:t", &Selection::All).unwrap();
     server.tamper("INSERT INTO organization VALUES ('x', 'y')");
     let refused = copy(&fixture.settings.place, &server.settings.place);
     assert!(matches!(refused, Err(StoreError::NotEmpty(_))), "{refused:?}");

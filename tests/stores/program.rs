@@ -175,27 +175,33 @@ fn a_job_cannot_read_the_password() {
     assert_eq!(fs::read_to_string(remote.sandbox.path("seen")).unwrap(), "");
 }
 
-/// Tables of version 1 have secrets and nothing else.
+/// Tables of version 1 have secrets and nothing else: no audit, in which a change would be.
 #[test]
-fn a_store_of_the_first_version_works_and_is_upgraded_when_it_is_served() {
-    let fixture = Fixture::sqlite();
-    let path = fixture.settings.place.file().unwrap().to_owned();
-    fixture.tamper(&first_version());
-    let version = || fixture.open().version().unwrap();
-    assert_eq!(version(), 1);
+fn a_store_of_the_first_version_is_read_as_it_is_and_upgraded_to_be_changed_or_served() {
     let owner = super::fixture::project("survey", None);
-    fixture.add(&owner, &["A"]).unwrap();
-    assert_eq!(fixture.values(std::slice::from_ref(&owner)).unwrap(), ["A=A"]);
-    assert_eq!(version(), 1);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let pool = qgis_secrets::store::Pool::sqlite(&path, 1).unwrap();
-    runtime.block_on(async {
-        let rows = pool.read(|database| database.query("SELECT * FROM audit", &[]));
-        assert!(rows.await.unwrap().is_empty());
-        pool.close().await;
-    });
-    assert_eq!(version(), VERSION);
-    assert_eq!(fixture.values(&[owner]).unwrap(), ["A=A"]);
+    for change in [true, false] {
+        let fixture = Fixture::sqlite();
+        let path = fixture.settings.place.file().unwrap().to_owned();
+        fixture.add(&owner, &["A"]).unwrap();
+        fixture.tamper(&first_version());
+        let version = || fixture.open().version().unwrap();
+        assert_eq!(fixture.values(std::slice::from_ref(&owner)).unwrap(), ["A=A"]);
+        assert_eq!(version(), 1);
+        if change {
+            fixture.add(&owner, &["B"]).unwrap();
+            assert_eq!(version(), VERSION);
+        }
+        let pool = qgis_secrets::store::Pool::sqlite(&path, 1).unwrap();
+        runtime.block_on(async {
+            let rows = pool.read(|database| database.query("SELECT * FROM audit", &[]));
+            assert_eq!(rows.await.unwrap().len(), usize::from(change));
+            pool.close().await;
+        });
+        assert_eq!(version(), VERSION);
+        let values = fixture.values(std::slice::from_ref(&owner)).unwrap();
+        assert_eq!(values, if change { vec!["A=A", "B=B"] } else { vec!["A=A"] });
+    }
 }
 
 /// What makes a new store one of version 1.

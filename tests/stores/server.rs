@@ -84,11 +84,11 @@ fn a_connection_that_was_ended_is_made_anew() {
     let fixture = Fixture::postgres();
     let owner = project("survey", None);
     let mut store = fixture.open();
-    store.add(&[variable(&owner, "A", "a")], fixture.key(), false).unwrap();
+    store.add("local:t", &[variable(&owner, "A", "a")], fixture.key(), false).unwrap();
     end_connections(fixture.database.as_ref().unwrap());
     assert_eq!(store.list(&Selection::All).unwrap().len(), 1);
     end_connections(fixture.database.as_ref().unwrap());
-    store.add(&[variable(&owner, "B", "b")], fixture.key(), false).unwrap();
+    store.add("local:t", &[variable(&owner, "B", "b")], fixture.key(), false).unwrap();
     assert_eq!(fixture.values(&[owner]).unwrap(), ["A=a", "B=b"]);
 }
 
@@ -376,9 +376,9 @@ fn roles_need_no_more_than_the_documented_rights() {
     let new = |name| [variable(&owner, name, "value")];
     // Who administers adds, replaces and removes; what is in the audit stays there.
     let mut admin = open(&roles[0]);
-    let added = admin.add(&new("B"), fixture.key(), false).unwrap();
-    admin.add(&new("A"), fixture.key(), true).unwrap();
-    admin.remove(&added[0]).unwrap();
+    let added = admin.add("local:t", &new("B"), fixture.key(), false).unwrap();
+    admin.add("local:t", &new("A"), fixture.key(), true).unwrap();
+    admin.remove("local:t", &added[0]).unwrap();
     let forbidden = |error: StoreError, what: &str| {
         assert!(matches!(error, StoreError::Forbidden(..)), "{what}: {error:?}");
     };
@@ -399,8 +399,8 @@ fn roles_need_no_more_than_the_documented_rights() {
     for role in &roles[1..] {
         let mut store = open(role);
         assert_eq!(store.candidates(std::slice::from_ref(&owner)).unwrap().len(), 1);
-        forbidden(store.add(&new("C"), fixture.key(), false).unwrap_err(), role);
-        forbidden(store.purge(&Selection::All).unwrap_err(), role);
+        forbidden(store.add("local:t", &new("C"), fixture.key(), false).unwrap_err(), role);
+        forbidden(store.purge("local:t", &Selection::All).unwrap_err(), role);
     }
     written(&roles[1], "INSERT INTO job_token VALUES ('i', 'j', 1, 1)").unwrap();
     forbidden(written(&roles[2], audit).unwrap_err(), "a runner");

@@ -82,7 +82,7 @@ fn open_and_add(
         let key = keys.find(&recipient).unwrap_or(keys.current()).public().clone();
         (store, key)
     };
-    Ok(store.add(secrets, &key, replace)?)
+    Ok(store.add(&subject(), secrets, &key, replace)?)
 }
 
 /// The store that a service serves: the first one on a fresh machine makes it, and its key.
@@ -172,6 +172,11 @@ pub(super) fn author() -> String {
 /// So many secrets, in words.
 fn counted(secrets: u64) -> String {
     format!("{secrets} secret{}", if secrets == 1 { "" } else { "s" })
+}
+
+/// The same as a subject, for the audit.
+pub(super) fn subject() -> String {
+    format!("local:{}", author())
 }
 
 /// What people should know about a level before they rely on it.

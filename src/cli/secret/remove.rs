@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use clap::Args;
 
 use super::list::{Dormant, table};
-use super::{counted, output, remote};
+use super::{counted, output, remote, subject};
 use crate::cli::args::{OwnerArgs, ServerArgs};
 use crate::error::Error;
 use crate::secret::{Id, Name, Owner, SecretId, Value};
@@ -58,7 +58,7 @@ pub fn remove(settings: &Settings, args: &RemoveArgs, token: Option<Value>) -> R
     }
     let mut store = Store::from_settings(&settings.store)?;
     let record = find(&mut store, args)?;
-    store.remove(&record)?;
+    store.remove(&subject(), &record)?;
     output::line(&format!("removed {} of {}", record.name, record.owner))?;
     let same_name = store.list(&Selection::Named(record.name.clone()))?;
     output::line(&instead(&record, &same_name))?;
@@ -96,7 +96,7 @@ pub fn purge(settings: &Settings, args: &PurgeArgs, token: Option<Value>) -> Res
     }
     // Also where nothing is left to see: a checksum may still miss what is gone.
     let removed = match (server, store) {
-        (_, Some(mut store)) => store.purge(&selection)?,
+        (_, Some(mut store)) => store.purge(&subject(), &selection)?,
         (Some(server), None) => remote::purge(&server, &selection, false)?.len() as u64,
         (None, None) => 0,
     };

@@ -3,7 +3,6 @@
 use serde_json::json;
 
 use super::delegation::{grant_taken, token_ended};
-use super::secrets::said;
 use super::work::Work;
 use super::{
     Administration, AuditFilter, AuditRow, Deleted, Organization, Page, PageRequest, Project,
@@ -12,6 +11,7 @@ use super::{
 use crate::access::{Action, Actor, Scope};
 use crate::secret::Id;
 use crate::store::access as stored;
+use crate::store::changes::said;
 use crate::store::ledger::{self, Entry};
 use crate::store::{Selection, StoreError, registry, secrets};
 

@@ -15,13 +15,12 @@ use super::{
 use crate::access::{Action, Actor, Scope};
 use crate::secret::{Kind, Level, Name, Owner, SecretId};
 use crate::store::ledger::{self, Entry, Recalled};
-use crate::store::{KeyId, NewSecret, Record, Selection, StoreError, listing, registry, secrets};
+use crate::store::{
+    KeyId, NewSecret, Record, Selection, StoreError, changes, listing, registry, secrets,
+};
 
 /// The most secrets in one request.
 const MAX_ADDITIONS: usize = 1000;
-
-/// How many ids a row of the audit names at most; it always says how many there were.
-const NAMED: usize = 1000;
 
 impl Administration {
     /// Whom secrets of a scope can be assigned to, by id. Empty in trusted mode, where anybody can
@@ -151,28 +150,13 @@ impl Administration {
             if let Some(before) = before {
                 return Ok((before, Vec::new()));
             }
-            let mut replaced = Vec::new();
-            if replace {
-                replaced = secrets::candidates(work.database, &Vec::from_iter(owners.clone()))?;
-                replaced.retain(|old| {
-                    new.iter().any(|new| new.name == old.name && new.owner == old.owner)
-                });
-            }
             let public = recipient.key(&secrets::recipient(work.database)?)?;
-            let added = secrets::add(work.database, &new, &public, replace)?;
+            let (added, entries) =
+                changes::add(work.database, &work.attempt, &new, &public, replace)?;
             if let Some(key) = &key {
                 let subject = &work.actor.subject;
                 ledger::remember(work.database, subject, key, &facts, &keep(&added), work.now)?;
             }
-            let entries = owners.iter().map(|owner| {
-                let of = |records: &[Record]| -> Vec<Record> {
-                    records.iter().filter(|record| record.owner == *owner).cloned().collect()
-                };
-                let detail =
-                    json!({ "added": said(&of(&added)), "replaced": said(&of(&replaced)) });
-                work.attempt.clone().of_owner(owner).with(detail)
-            });
-            let entries = entries.collect();
             Ok((added, entries))
         };
         self.write(actor, attempt, decide, act).await
@@ -206,9 +190,7 @@ impl Administration {
         let id = id.clone();
         let decide = move |work: &mut Work<'_>| would_remove(work, &id);
         let act = |work: &mut Work<'_>, removed: Removed| {
-            secrets::remove(work.database, &removed.record)?;
-            let detail = json!({ "removed": said(std::slice::from_ref(&removed.record)) });
-            let entry = work.attempt.clone().with(detail);
+            let entry = changes::remove(work.database, &work.attempt, &removed.record)?;
             Ok((removed, vec![entry]))
         };
         self.write(actor, attempt, decide, act).await
@@ -258,16 +240,7 @@ impl Administration {
             return self.read(actor, attempt, decide).await.map(|(_, records)| records);
         }
         let act = |work: &mut Work<'_>, (selection, records): (Selection, Vec<Record>)| {
-            secrets::purge(work.database, &selection)?;
-            let row = |entry: Entry, of: &[Record]| entry.with(json!({ "removed": said(of) }));
-            let entries = match selection {
-                // What is a user's stands at many places, and each has its own admins.
-                Selection::User(_) if !records.is_empty() => records
-                    .chunk_by(|one, next| one.owner == next.owner)
-                    .map(|of| row(work.attempt.clone().of_owner(&of[0].owner), of))
-                    .collect(),
-                _ => vec![row(work.attempt.clone(), &records)],
-            };
+            let (_, entries) = changes::purge(work.database, &work.attempt, &selection, &records)?;
             Ok((records, entries))
         };
         self.write(actor, attempt, decide, act).await
@@ -303,18 +276,6 @@ fn would_remove(work: &mut Work<'_>, id: &SecretId) -> Result<Removed, Stop> {
     let (record, place) = work.secret(id)?;
     work.permit(Action::Change, Some(&place))?;
     Ok(effective::removed(work, &place, record)?)
-}
-
-/// Secrets in a row of the audit.
-pub(super) fn said(records: &[Record]) -> serde_json::Value {
-    let secrets: Vec<_> = records
-        .iter()
-        .take(NAMED)
-        .map(|Record { id, name, sensitive, .. }| {
-            json!({ "id": id.as_str(), "name": name.to_string(), "sensitive": sensitive })
-        })
-        .collect();
-    json!({ "count": records.len(), "secrets": secrets })
 }
 
 /// What makes two requests the same: never a value, nor anything made from one; see
