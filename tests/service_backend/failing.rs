@@ -54,6 +54,8 @@ fn the_services_words_are_masked_and_bounded() {
 fn what_may_pass_is_tried_again() {
     for failing in [Answer::status(500), Answer::status(503), Answer::Announced(500)] {
         let ground = Ground::new([failing.clone(), failing, answer(json!({}))]);
+        // The last request waits for a part of it.
+        ground.settings(&[ground.server.url("")], "deadline_s = 6");
         ground.run(json!({})).success();
         let requests = ground.server.requests();
         assert_eq!(requests.len(), 3);
@@ -69,6 +71,7 @@ fn a_token_is_not_used_more_often_than_it_may() {
         (Answer::Announced(500), "last, https"),
     ] {
         let ground = Ground::new([failing]);
+        ground.settings(&[ground.server.url("")], "deadline_s = 6");
         let ended = ground.run(json!({}));
         ground.refused(ended, 69, "backend_unavailable", &["failed 3 times", word]);
         assert_eq!(ground.server.requests().len(), 3);
@@ -141,6 +144,7 @@ fn the_next_replica_is_asked_when_one_is_silent() {
 fn the_embedded_store_never_steps_in() {
     let ground = Ground::new([Answer::status(503)]);
     ground.sandbox.add("-P survey", "API_KEY", VALUE);
+    ground.settings(&[ground.server.url("")], "deadline_s = 6");
     let ended = ground.run(json!({}));
     ground.refused(ended, 69, "backend_unavailable", &[]);
 }

@@ -9,6 +9,10 @@ use std::time::Duration;
 /// How many requests a service may have seen.
 pub(super) const MAX_SEEN: u32 = 3;
 
+/// Which part of the time that is left is waited for before the last of them: replicas that fail one
+/// after the other mostly wait for their database, which takes longer than the pauses before.
+const LAST: u32 = 3;
+
 /// How an attempt went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Failed {
@@ -91,7 +95,10 @@ impl<B: Iterator<Item = Duration>> Attempts<B> {
         if self.seen >= MAX_SEEN {
             return Next::Enough;
         }
-        let delay = self.delays.next().unwrap_or_default().max(asked);
+        let mut delay = self.delays.next().unwrap_or_default().max(asked);
+        if matches!(failed, Failed::Seen(_)) && self.seen + 1 == MAX_SEEN {
+            delay = delay.max(left / LAST);
+        }
         if delay < left { Next::Again(delay) } else { Next::TooLate }
     }
 }
@@ -106,10 +113,10 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    /// Delays of 100, 200, 300 … milliseconds, and ten seconds left each time.
+    /// Delays of 100, 200, 300 … milliseconds, and nine seconds left each time.
     fn play(replicas: usize, failed: &[Failed]) -> Vec<(Next, usize)> {
         let mut attempts = Attempts::new(replicas, (1..).map(|n| ms(100 * n)));
-        let step = |failed: &Failed| (attempts.after(*failed, ms(10_000)), attempts.at());
+        let step = |failed: &Failed| (attempts.after(*failed, ms(9_000)), attempts.at());
         failed.iter().map(step).collect()
     }
 
@@ -120,12 +127,12 @@ mod tests {
         for (replicas, failed, expected) in [
             (1, vec![Final], vec![(Settled, 0)]),
             (1, vec![Untrusted], vec![(Settled, 0)]),
-            (1, vec![seen; 3], vec![(Again(ms(100)), 0), (Again(ms(200)), 0), (Enough, 0)]),
+            (1, vec![seen; 3], vec![(Again(ms(100)), 0), (Again(ms(3_000)), 0), (Enough, 0)]),
             (1, vec![Unconnected; 2], vec![(Again(ms(100)), 0), (Again(ms(200)), 0)]),
             // The next replica at once, and a pause after the last.
             (2, vec![Unconnected; 3], vec![(NOW, 1), (Again(ms(100)), 0), (NOW, 1)]),
             (3, vec![Unconnected; 3], vec![(NOW, 1), (NOW, 2), (Again(ms(100)), 0)]),
-            (2, vec![seen; 3], vec![(Again(ms(100)), 1), (Again(ms(200)), 0), (Enough, 1)]),
+            (2, vec![seen; 3], vec![(Again(ms(100)), 1), (Again(ms(3_000)), 0), (Enough, 1)]),
             // One may still become reachable; none of two strangers will become the service.
             (2, vec![Untrusted, Unconnected], vec![(NOW, 1), (Again(ms(100)), 0)]),
             (2, vec![Untrusted; 2], vec![(NOW, 1), (Settled, 0)]),
@@ -134,12 +141,17 @@ mod tests {
             (
                 2,
                 vec![seen, Unconnected, seen, Unconnected, seen],
-                vec![(Again(ms(100)), 1), (NOW, 0), (Again(ms(200)), 1), (NOW, 0), (Enough, 1)],
+                vec![(Again(ms(100)), 1), (NOW, 0), (Again(ms(3_000)), 1), (NOW, 0), (Enough, 1)],
             ),
             // What the service asks for, if it is more.
             (1, vec![Seen(Some(ms(3_000)))], vec![(Again(ms(3_000)), 0)]),
             (1, vec![Seen(Some(ms(3)))], vec![(Again(ms(100)), 0)]),
-            (1, vec![Seen(Some(ms(10_000)))], vec![(TooLate, 0)]),
+            (
+                1,
+                vec![seen, Seen(Some(ms(4_000)))],
+                vec![(Again(ms(100)), 0), (Again(ms(4_000)), 0)],
+            ),
+            (1, vec![Seen(Some(ms(9_000)))], vec![(TooLate, 0)]),
         ] {
             assert_eq!(play(replicas, &failed), expected, "{replicas} {failed:?}");
         }
