@@ -34,7 +34,20 @@ pub(super) struct Here {
 }
 
 impl Place {
+    /// Opens what is there.
     pub(super) fn open(
+        settings: &Settings,
+        args: &ServerArgs,
+        token: Option<Value>,
+    ) -> Result<Self, Error> {
+        match args.open(token)? {
+            Some(server) => Ok(Self::Server(server)),
+            None => Self::here(settings),
+        }
+    }
+
+    /// The same, to put something there: on a fresh machine this makes the store, and its key.
+    pub(super) fn open_or_make(
         settings: &Settings,
         args: &ServerArgs,
         token: Option<Value>,
@@ -43,8 +56,19 @@ impl Place {
             return Ok(Self::Server(server));
         }
         store_for_service(settings)?;
+        Self::here(settings)
+    }
+
+    fn here(settings: &Settings) -> Result<Self, Error> {
         let pool = Pool::open(&settings.store.place, 1)?;
-        let administration = service::administration(settings, pool.clone())?;
+        let administration = match service::administration(settings, pool.clone()) {
+            Ok(administration) => administration,
+            Err(error) => {
+                // Otherwise the program would end in the middle of leaving the log.
+                block_on(pool.close())?;
+                return Err(error);
+            }
+        };
         let actor = Actor {
             subject: subject(),
             name: author(),

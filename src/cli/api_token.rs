@@ -99,7 +99,9 @@ pub(super) fn run(
     token: Option<Value>,
 ) -> Result<u8, Error> {
     match command {
-        ApiTokenCommand::Create(args) => create(Place::open(settings, &args.server, token)?, args),
+        ApiTokenCommand::Create(args) => {
+            create(Place::open_or_make(settings, &args.server, token)?, args)
+        }
         ApiTokenCommand::List(args) => list(Place::open(settings, &args.server, token)?, args),
         ApiTokenCommand::Revoke(args) => revoke(Place::open(settings, &args.server, token)?, args),
     }

@@ -85,7 +85,7 @@ pub(super) fn run(
     token: Option<Value>,
 ) -> Result<u8, Error> {
     match command {
-        GrantCommand::Add(args) => add(Place::open(settings, &args.server, token)?, args),
+        GrantCommand::Add(args) => add(Place::open_or_make(settings, &args.server, token)?, args),
         GrantCommand::List(args) => list(Place::open(settings, &args.server, token)?, args),
         GrantCommand::Remove(args) => remove(Place::open(settings, &args.server, token)?, args),
     }

@@ -213,3 +213,18 @@ fn first_version() -> String {
     let drops: String = since.map(|table| format!("DROP TABLE {};\n", table.name)).collect();
     format!("{drops} PRAGMA user_version = 1;")
 }
+
+/// It opened the store, and then could not go on.
+#[test]
+fn a_command_that_fails_leaves_no_log() {
+    let sandbox = Sandbox::new();
+    sandbox.add("-P survey", "A", "value-a");
+    for _ in 0..9 {
+        let ended = sandbox.run(["--public-key", "/nowhere", "audit", "export"]);
+        ended.error(78, "key_missing", "/nowhere");
+        let entries = fs::read_dir(sandbox.store().parent().unwrap()).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["store.db", "store.key"]);
+    }
+}

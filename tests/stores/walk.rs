@@ -83,9 +83,28 @@ fn last(text: &str) -> &str {
 fn walk(home: &Home) -> Vec<String> {
     let sandbox = &home.sandbox;
     let mut walk = Walk { home, said: Vec::new() };
-    for command in ["secret list", "explain -P survey", "store info", "key rotate", "key public"] {
-        walk.with("", command, 78);
+    // Who only looks, or takes away, makes nothing.
+    for command in [
+        "secret list",
+        "secret remove envvar:A -P survey",
+        "secret purge -U ada --yes",
+        "explain -P survey",
+        "exec -P survey -- true",
+        "audit export",
+        "grant list",
+        "grant remove 0199",
+        "api-token list",
+        "api-token revoke 0123456789abcdef",
+        "store info",
+        "store migrate --to moved/store.db",
+        "serve --role resolve",
+        "key rotate",
+        "key public",
+    ] {
+        let said = walk.with("", command, 78).stderr;
+        assert!(!said.contains("made the"), "{said}");
     }
+    assert!(!sandbox.store().exists() && !sandbox.key().exists());
     walk.run("key new");
     walk.with("", "key new", 65);
     let public = walk.run("key public");
@@ -149,7 +168,7 @@ fn walk(home: &Home) -> Vec<String> {
     // It is over, whoever says so again.
     walk.run(&format!("api-token revoke {id}"));
     let audit = walk.run("audit export");
-    assert_eq!(audit.lines().count(), 8, "{audit}");
+    assert_eq!(audit.lines().count(), 19, "{audit}");
     walk.run("audit export -P survey --format csv");
     walk.run("audit export --since 2999-01-01T00:00:00Z");
     // The key, and the whole.
