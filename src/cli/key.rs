@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 use super::output;
 use super::secret::{is_there, note_key, open_or_create};
@@ -29,7 +29,16 @@ pub enum KeyCommand {
     ///
     /// Jobs and `secret add` go on meanwhile. If it is interrupted, run it again: it goes on where
     /// it stopped.
-    Rotate,
+    Rotate(RotateArgs),
+}
+
+/// How to rotate.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct RotateArgs {
+    /// Only put the new key into the key file, beside the old one: to bring that file to all who have
+    /// a copy of it, before values are sealed to the new key
+    #[arg(long)]
+    prepare: bool,
 }
 
 /// Runs one of them; returns the exit code.
@@ -41,7 +50,7 @@ pub fn run(settings: &Settings, command: KeyCommand) -> Result<u8, Error> {
             output::line(&keys.current().public().to_string())?;
             Ok(0)
         }
-        KeyCommand::Rotate => rotate(settings),
+        KeyCommand::Rotate(args) => rotate(settings, args),
     }
 }
 
@@ -72,7 +81,7 @@ fn new(settings: &Settings) -> Result<u8, Error> {
 /// The order makes every instant safe to die at: first the key file holds both keys, then new
 /// values go to the new one, then the old ones follow in batches, and only when none is left is
 /// the old key dropped.
-fn rotate(settings: &Settings) -> Result<u8, Error> {
+fn rotate(settings: &Settings, args: RotateArgs) -> Result<u8, Error> {
     let path = &settings.store.key;
     let lock = DirectoryLock::try_for_rotation(path)?;
     let mut keys = Keyring::read(path)?;
@@ -81,10 +90,19 @@ fn rotate(settings: &Settings) -> Result<u8, Error> {
     if keys.older().is_empty() {
         keys.advance();
         keys.replace(path, &lock)?;
-    } else {
-        output::note("going on with a rotation that was interrupted");
+    } else if !args.prepare {
+        output::note("going on with a rotation that was begun");
     }
     let current = keys.current().public().clone();
+    if args.prepare {
+        output::line(&format!(
+            "prepared: {} holds the new key {} beside the old one; bring it to all who have a copy, \
+             then run: qgis-secrets key rotate",
+            path.display(),
+            current.id()
+        ))?;
+        return Ok(0);
+    }
     store.set_recipient(&current)?;
     let total = store.stale(current.id())?;
     let mut done = 0;

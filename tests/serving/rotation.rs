@@ -187,3 +187,36 @@ fn added_during_rotations(ground: &Ground) {
     }
     resolve.stop();
 }
+
+/// Elsewhere there is a copy of the key file, which is brought along before it is needed.
+#[test]
+fn a_copy_of_the_key_file_has_the_new_key_before_it_is_needed() {
+    let ground = Ground::new("");
+    ground.fill();
+    let operator = ground.operator();
+    let copy = ground.sandbox.path("copy.key");
+    let bring = || std::fs::copy(ground.sandbox.key(), &copy).unwrap();
+    bring();
+    let service = ground.serve(&["--key", copy.to_str().unwrap()]);
+    let works = |added: &str| {
+        let token = ground.token(json!({}));
+        assert!(service.resolve(&token, json!({})).body.contains("password-of-ninja"));
+        service.add(&operator, added, "any value").unwrap().with(201);
+    };
+    let prepare = ["key", "rotate", "--prepare"];
+    let prepared = ground.sandbox.run(prepare).success().stdout;
+    works("PREPARED");
+    // Again, it is the same key.
+    assert_eq!(ground.sandbox.run(prepare).success().stdout, prepared);
+    bring();
+    works("BROUGHT");
+    let rotated = ground.sandbox.run(["key", "rotate"]).success().stdout;
+    let id = rotated.trim().rsplit(' ').next().unwrap();
+    assert!(prepared.contains(id), "{prepared}{rotated}");
+    works("ROTATED");
+    let keys = std::fs::read_to_string(ground.sandbox.key()).unwrap();
+    assert_eq!(keys.matches("\nqgis-secrets-private-").count(), 1);
+    bring();
+    works("WITHOUT_THE_OLD");
+    service.stop();
+}
