@@ -62,8 +62,9 @@ impl Pool {
     /// A pool on a PostgreSQL database, with as many connections, each for reading and writing.
     ///
     /// Upgrades a store of an earlier version. The first connection is made now, the others when
-    /// there is work for them.
+    /// there is work for them. Servers that only read are passed over, whatever the settings say.
     pub fn postgres(settings: &settings::Postgres, connections: usize) -> Result<Self, StoreError> {
+        let settings = &settings::Postgres { writable: true, ..settings.clone() };
         let mut first = Postgres::open(settings)?;
         first.upgrade()?;
         let place = first.place().clone();

@@ -194,7 +194,9 @@ impl Database for Postgres {
             begun = self.connected()?.run(async |client| client.batch_execute(&sql).await);
         }
         if let Err(fault) = begun {
-            self.let_others();
+            // The transaction may have begun, and only what stands behind that failed.
+            self.state = State::Failed;
+            self.rollback();
             return Err(fault.translate(&self.place, When::Working));
         }
         self.state = State::Open;

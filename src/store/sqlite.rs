@@ -270,7 +270,11 @@ impl Database for Sqlite {
         match version {
             VERSION => {}
             1 => self.batch(SERVICE)?,
-            _ => self.batch(&to_third_version())?,
+            2 => self.batch(&to_third_version())?,
+            newer => {
+                self.rollback();
+                return Err(StoreError::Newer(self.place.clone(), newer));
+            }
         }
         self.pragma("user_version", VERSION)?;
         self.commit().map(|()| version < VERSION)

@@ -130,7 +130,7 @@ fn who_answers_jobs_has_no_page_and_no_management() {
     ground.sandbox.write("token", &operator);
     let url = service.url();
     let list = ["secret", "list", "-P", "survey", "--server", &url, "--token-file", "token"];
-    ground.sandbox.run(list).error(65, "request_refused", "ask one of the role `admin`");
+    ground.sandbox.run(list).error(69, "backend_refused", "whose role is `resolve` has none");
     service.resolve(&ground.token(json!({})), json!({})).with(200);
     for path in ["/live", "/ready"] {
         assert_eq!(service.send("GET", path, "", None).status, 200, "{path}");

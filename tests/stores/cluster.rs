@@ -32,6 +32,12 @@ fn shared() -> Arc<Cluster> {
     if let Some(cluster) = shared.upgrade() {
         return cluster;
     }
+    let cluster = start();
+    *shared = Arc::downgrade(&cluster);
+    cluster
+}
+
+fn start() -> Arc<Cluster> {
     let (done, ended) = channel::<()>();
     let (ready, started) = channel();
     let starter = std::thread::spawn(move || {
@@ -40,9 +46,7 @@ fn shared() -> Arc<Cluster> {
     });
     let server = started.recv().expect("no server");
     server.sql("postgres", &format!("CREATE ROLE store LOGIN PASSWORD '{PASSWORD}'"));
-    let cluster = Arc::new(Cluster { server: Some(server), starter: Some((done, starter)) });
-    *shared = Arc::downgrade(&cluster);
-    cluster
+    Arc::new(Cluster { server: Some(server), starter: Some((done, starter)) })
 }
 
 impl Drop for Cluster {
@@ -64,8 +68,16 @@ pub(crate) struct Database {
 
 impl Database {
     pub(crate) fn new() -> Self {
+        Self::on(shared())
+    }
+
+    /// On a server of its own, for tests that break it.
+    pub(crate) fn alone() -> Self {
+        Self::on(start())
+    }
+
+    fn on(cluster: Arc<Cluster>) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let cluster = shared();
         let name = format!("t{}", NUMBER.fetch_add(1, Ordering::SeqCst));
         let database = Self { cluster, name, files: tempfile::tempdir().unwrap() };
         // One that would order texts as people do, if the tables didn't say otherwise.

@@ -26,7 +26,10 @@ impl Fixture {
     }
 
     pub(crate) fn postgres() -> Self {
-        let database = Database::new();
+        Self::on(Database::new())
+    }
+
+    pub(crate) fn on(database: Database) -> Self {
         let place = settings::Place::Postgres(Box::new(database.settings()));
         Self::new(tempfile::tempdir().unwrap(), place, Some(database))
     }

@@ -7,15 +7,16 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use nix::unistd::{User, geteuid};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, User, geteuid};
 use qgis_secrets::settings::{Host, Place, Postgres as Settings, Tls};
 use qgis_secrets::store::database::{Database as Connected, Mode, transaction};
 use qgis_secrets::store::postgres::Postgres;
 use qgis_secrets::store::schema::VERSION;
-use qgis_secrets::store::{Keyring, Pool, Selection, Store, StoreError};
+use qgis_secrets::store::{Keyring, Pool, Selection, Store, StoreError, secrets};
 
 use super::cluster::Database;
-use super::fixture::{Fixture, project, run, variable};
+use super::fixture::{Fixture, keys, project, run, variable};
 use crate::support::until;
 
 fn settings(fixture: &Fixture) -> Settings {
@@ -204,6 +205,61 @@ fn a_slow_writer_does_not_lose_for_ever() {
     assert!(matches!(ends[..], [Ok(1), _]), "{ends:?}");
 }
 
+/// A crash of the server: what is not on the disk is gone. The role has commits switched off that wait
+/// for that, and the server takes its time.
+#[test]
+fn what_is_acknowledged_outlives_a_crash_of_the_server() {
+    let fixture = Fixture::on(Database::alone());
+    let server = fixture.database.as_ref().unwrap();
+    server.sql("ALTER ROLE store SET synchronous_commit = off");
+    server.sql("ALTER SYSTEM SET wal_writer_delay = '10s'");
+    server.sql("SELECT pg_reload_conf()");
+    let owner = project("survey", None);
+    let names = ["A", "B", "C", "D"];
+    for (nth, name) in names.iter().enumerate() {
+        let open = || Postgres::open(&settings(&fixture)).unwrap();
+        let (mut database, mut witness) = (open(), open());
+        witness.begin(Mode::Read).unwrap();
+        let pid = transaction(&mut database, Mode::Write, |database| {
+            secrets::add(database, &[variable(&owner, name, name)], fixture.key(), false)?;
+            database.query("SELECT pg_backend_pid()", &[])?[0].integer(0)
+        });
+        // A process that is killed may have spoilt what all share: the server gives that up, and
+        // begins again with what is on the disk.
+        kill(Pid::from_raw(pid.unwrap().try_into().unwrap()), Signal::SIGKILL).unwrap();
+        until("all connections are ended", || witness.query("SELECT 1", &[]).is_err());
+        until("the server is back", || database.version().is_ok());
+        assert_eq!(keys(&fixture.open().list(&Selection::All).unwrap()), names[..=nth]);
+    }
+}
+
+/// Somebody writes alone for longer than others wait: the server ends their statement, after it has
+/// begun their transaction.
+#[test]
+fn who_waited_in_vain_writes_later() {
+    let fixture = Fixture::postgres();
+    let server = fixture.database.as_ref().unwrap();
+    let mut alone = Postgres::open(&settings(&fixture)).unwrap();
+    let mut other = Postgres::open(&settings(&fixture)).unwrap();
+    let write = |database: &mut dyn Connected| {
+        database.execute("INSERT INTO organization VALUES ('x', 'now')", &[])
+    };
+    alone.begin(Mode::Again).unwrap();
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| transaction(&mut other, Mode::Write, write));
+        until("its statement is ended", || {
+            let end = "SELECT pg_cancel_backend(pid) FROM pg_locks WHERE locktype = 'advisory'
+                           AND NOT granted AND database =
+                           (SELECT oid FROM pg_database WHERE datname = current_database())";
+            server.sql(end).starts_with('t') || waiting.is_finished()
+        });
+        let refused = waiting.join().unwrap();
+        assert!(matches!(refused, Err(StoreError::Busy(_))), "{refused:?}");
+    });
+    alone.commit().unwrap();
+    assert_eq!(transaction(&mut other, Mode::Write, write).unwrap(), 1);
+}
+
 /// Stands between the store and its server, and cuts the line once the store commits.
 fn cutter(port: u16) -> (TcpListener, impl FnOnce(TcpListener) + Send) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -273,6 +329,25 @@ fn a_server_that_is_silent_is_not_waited_for() {
     settings.hosts = vec![silent, works[0].clone()];
     settings.connect_timeout = Duration::from_secs(5);
     Postgres::open(&settings).unwrap();
+}
+
+/// A service writes, if only what it decided; a runner may read wherever it is sent.
+#[test]
+fn a_service_passes_over_a_server_that_only_reads() {
+    let fixture = Fixture::postgres();
+    let server = fixture.database.as_ref().unwrap();
+    let only_reads = |only: &str| {
+        let name = &server.name;
+        server.sql(&format!(
+            "ALTER ROLE store IN DATABASE {name} SET default_transaction_read_only = {only}"
+        ));
+    };
+    only_reads("on");
+    let refused = Pool::postgres(&settings(&fixture), 1).err();
+    Postgres::open(&settings(&fixture)).unwrap();
+    only_reads("off");
+    assert!(matches!(refused, Some(StoreError::Unreachable(..))), "{refused:?}");
+    Pool::postgres(&settings(&fixture), 1).unwrap();
 }
 
 #[test]

@@ -10,7 +10,10 @@ use qgis_secrets::store::{Pool, StoreError};
 use super::fixture::Fixture;
 use super::on_both;
 
-on_both!(the_second_version_is_upgraded_with_what_it_holds);
+on_both!(
+    the_second_version_is_upgraded_with_what_it_holds,
+    what_a_later_program_has_made_of_it_stays,
+);
 
 /// What the second version made of a new store, where it was not the same.
 const SECOND: &str = "
@@ -100,4 +103,20 @@ fn the_second_version_is_upgraded_with_what_it_holds(fixture: &mut Fixture) {
         let index = "SELECT count(*) FROM pg_indexes WHERE indexname = 'api_token_by_maker'";
         assert_eq!(database.sql(index), "1\n");
     }
+}
+
+/// A later program was quicker: between this one's first look at the version and its upgrade.
+fn what_a_later_program_has_made_of_it_stays(fixture: &mut Fixture) {
+    let mut database = open(fixture);
+    let later = VERSION + 1;
+    fixture.tamper(&match fixture.database {
+        Some(_) => format!("UPDATE store_version SET version = {later}"),
+        None => format!("PRAGMA user_version = {later}"),
+    });
+    let refused = database.upgrade();
+    assert!(
+        matches!(refused, Err(StoreError::Newer(_, version)) if version == later),
+        "{refused:?}"
+    );
+    assert_eq!(database.version().unwrap(), later);
 }

@@ -223,14 +223,18 @@ async fn session(config: &Config, settings: &Postgres, tls: MakeTls) -> Result<C
     let (client, connection) = config.connect(tls).await?;
     let driver = tokio::spawn(connection);
     // The schema's name has no character that would need quotes. `pg_temp` last, or a temporary
-    // table could stand before ours. A role may have commits switched off that wait for the disk.
+    // table could stand before ours. A machine that vanished is noticed within a minute, for what its
+    // connection holds keeps others away. A role may have commits switched off that wait for the
+    // disk.
     let schema = &settings.schema;
     client
         .batch_execute(&format!(
             "SET search_path = \"{schema}\", pg_temp;
              SET statement_timeout = '{STATEMENT}';
-             SET lock_timeout = '{STATEMENT}';
              SET idle_in_transaction_session_timeout = '{IDLE}';
+             SET tcp_keepalives_idle = 30;
+             SET tcp_keepalives_interval = 10;
+             SET tcp_keepalives_count = 3;
              SELECT set_config('synchronous_commit', 'on', false)
                  WHERE current_setting('synchronous_commit') = 'off';"
         ))

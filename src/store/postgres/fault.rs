@@ -76,6 +76,8 @@ fn judge(place: Place, answer: &DbError, over: bool) -> StoreError {
         _ if *code == SqlState::READ_ONLY_SQL_TRANSACTION => StoreError::ReadOnly(place),
         _ if *code == SqlState::DISK_FULL => StoreError::Full(place),
         _ if *code == SqlState::LOCK_NOT_AVAILABLE => StoreError::Locked(place),
+        // It took too long, mostly to wait for others.
+        _ if *code == SqlState::QUERY_CANCELED => StoreError::Busy(place),
         // What we made is not there, or not as we made it.
         _ if [
             &SqlState::UNDEFINED_TABLE,

@@ -71,7 +71,9 @@ pub(super) fn upgrade(store: &mut Postgres) -> Result<bool, StoreError> {
         match read_version(store, &schema)? {
             Some(VERSION) => return Ok(false),
             Some(1) => store.batch(&translate(SERVICE))?,
-            _ => store.batch(TO_THIRD_VERSION)?,
+            Some(2) => store.batch(TO_THIRD_VERSION)?,
+            Some(newer) => return Err(StoreError::Newer(store.place.clone(), newer)),
+            None => return Err(StoreError::Missing(store.place.clone())),
         }
         store.execute("UPDATE store_version SET version = $1", parameters![VERSION])?;
         Ok(true)
