@@ -85,7 +85,7 @@ build: ## Builds the release binary
 
 .PHONY: demo
 demo: demo-deps build ## Shows a QGIS job getting its secrets, against a PostGIS of its own
-	/usr/bin/python3 tests/demo/demo.py --binary '$(BINARY)'
+	/usr/bin/python3 tests/demo/demo.py --binary '$(BINARY)' $(DEMO)
 
 # What answers soonest comes first. clippy and rustdoc share one check of the dependencies.
 .PHONY: test
