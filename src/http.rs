@@ -22,7 +22,7 @@ mod tls;
 
 pub use form::{Form, post_form};
 pub use peer::{Answered, Ask, At, NoAnswer, NoPeer, Peer};
-pub use tls::{Named, Tls, TlsFault, TlsFileError};
+pub use tls::{Named, Tls, TlsFault, TlsFileError, fault as tls_fault};
 
 /// The largest token file, in bytes.
 const MAX_TOKEN: usize = 64 * 1024;

@@ -217,7 +217,7 @@ fn read(what: &'static str, path: &Path) -> Result<ValueBuf, TlsFileError> {
 }
 
 /// The fault of TLS that is behind an error, if it is one that won't pass.
-pub(super) fn fault(error: &(dyn Error + 'static)) -> Option<TlsFault> {
+pub fn fault(error: &(dyn Error + 'static)) -> Option<TlsFault> {
     Some(match find(error)? {
         TlsError::InvalidCertificate(error) => certificate(error),
         TlsError::AlertReceived(alert) if is_about_the_client(*alert) => TlsFault::Client(*alert),
@@ -230,7 +230,12 @@ pub(super) fn fault(error: &(dyn Error + 'static)) -> Option<TlsFault> {
 
 fn certificate(error: &CertificateError) -> TlsFault {
     match error {
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => TlsFault::UnknownIssuer,
+        // The last: one of the same name is trusted, with a key of another kind.
+        CertificateError::UnknownIssuer
+        | CertificateError::BadSignature
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            TlsFault::UnknownIssuer
+        }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => TlsFault::Expired,
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             TlsFault::NotYetValid

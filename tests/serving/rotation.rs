@@ -195,7 +195,7 @@ fn a_copy_of_the_key_file_has_the_new_key_before_it_is_needed() {
     ground.fill();
     let operator = ground.operator();
     let copy = ground.sandbox.path("copy.key");
-    let bring = || std::fs::copy(ground.sandbox.key(), &copy).unwrap();
+    let bring = || fs::copy(ground.sandbox.key(), &copy).unwrap();
     bring();
     let service = ground.serve(&["--key", copy.to_str().unwrap()]);
     let works = |added: &str| {
@@ -214,7 +214,7 @@ fn a_copy_of_the_key_file_has_the_new_key_before_it_is_needed() {
     let id = rotated.trim().rsplit(' ').next().unwrap();
     assert!(prepared.contains(id), "{prepared}{rotated}");
     works("ROTATED");
-    let keys = std::fs::read_to_string(ground.sandbox.key()).unwrap();
+    let keys = fs::read_to_string(ground.sandbox.key()).unwrap();
     assert_eq!(keys.matches("\nqgis-secrets-private-").count(), 1);
     bring();
     works("WITHOUT_THE_OLD");

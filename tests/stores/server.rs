@@ -14,10 +14,12 @@ use qgis_secrets::store::database::{Database as Connected, Mode, transaction};
 use qgis_secrets::store::postgres::Postgres;
 use qgis_secrets::store::schema::VERSION;
 use qgis_secrets::store::{Keyring, Pool, Selection, Store, StoreError, secrets};
+use rustls::{ServerConfig, ServerConnection};
 
 use super::cluster::Database;
 use super::fixture::{Fixture, keys, project, run, variable};
-use crate::support::until;
+use crate::support::tls::{Authority, Like};
+use crate::support::{Sandbox, until};
 
 fn settings(fixture: &Fixture) -> Settings {
     let Place::Postgres(settings) = &fixture.settings.place else { unreachable!() };
@@ -429,6 +431,44 @@ fn a_server_without_tls_is_used_where_that_was_allowed() {
                 Err(error) => panic!("{tls:?}: {error:?}"),
             }
         });
+    }
+}
+
+/// Says that there is TLS, and shows a certificate.
+fn certified(listener: &TcpListener, config: ServerConfig) {
+    let (mut near, _) = listener.accept().unwrap();
+    near.read_exact(&mut [0; 8]).unwrap();
+    near.write_all(b"S").unwrap();
+    let mut tls = ServerConnection::new(Arc::new(config)).unwrap();
+    // Until the client has seen enough.
+    while tls.complete_io(&mut near).is_ok_and(|(read, _)| read > 0) {}
+}
+
+#[test]
+fn what_is_wrong_with_a_certificate_is_said_in_words() {
+    let fixture = Fixture::postgres();
+    let mut settings = settings(&fixture);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    settings.hosts = vec![Host { name: "127.0.0.1".into(), port }];
+    settings.tls = Tls::Always;
+    let authority = Authority::new();
+    let sandbox = Sandbox::new();
+    settings.ca_file = Some(sandbox.write("trusted.pem", authority.pem()));
+    for (signed_by, like, words) in [
+        (&authority, Like::Expired, "has expired"),
+        (&authority, Like::Early, "not valid yet; check the clocks"),
+        (&authority, Like::Client, "not for a server"),
+        (&authority, Like::Authority, "is an authority's (CA:TRUE)"),
+        (&authority, Like::OtherName, "for another name (elsewhere.example); the `host` of"),
+        (&Authority::named("another"), Like::Good, "name the authority's file in"),
+    ] {
+        let refused = thread::scope(|scope| {
+            scope.spawn(|| certified(&listener, signed_by.server(like)));
+            Postgres::open(&settings).err().unwrap()
+        });
+        let text = refused.to_string();
+        assert!(text.contains(words), "{like:?}: {text}");
     }
 }
 

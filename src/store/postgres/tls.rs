@@ -1,13 +1,14 @@
 //! TLS to a server: its certificate and its name are always verified.
 
-use std::io;
+use std::error::Error;
 
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::{CertificateError, ClientConfig, Error, RootCertStore};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
+use crate::http::{self, TlsFault};
 use crate::settings::{Host, Postgres, Tls};
 use crate::store::StoreError;
 use crate::store::database::Place;
@@ -42,37 +43,15 @@ pub(super) fn connector(place: &Place, settings: &Postgres) -> Result<MakeTls, S
     Ok(MakeRustlsConnect::new(config))
 }
 
-/// What is wrong with TLS, if that is behind an error.
-pub(super) fn fault(error: &(dyn std::error::Error + 'static)) -> Option<String> {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        // Errors of input and output hide what they hold from `source`.
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let found = error.downcast_ref().or(inner.and_then(|inner| inner.downcast_ref()));
-        if let Some(found) = found {
-            return Some(words(found));
+/// What is wrong with TLS, if that is behind an error and won't pass.
+pub(super) fn fault(error: &(dyn Error + 'static)) -> Option<String> {
+    let fault = http::tls_fault(error)?;
+    let remedy = match &fault {
+        TlsFault::UnknownIssuer => "; name the authority's file in `store.postgres_ca_file`",
+        TlsFault::WrongName(_) => {
+            "; the `host` of `store.postgres` has to be a name that it is for"
         }
-        cause = error.source();
-    }
-    None
-}
-
-fn words(error: &Error) -> String {
-    let Error::InvalidCertificate(certificate) = error else { return format!("TLS: {error}") };
-    match certificate {
-        // The second: one of the same name is trusted, with a key of another kind.
-        CertificateError::UnknownIssuer
-        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
-            "its certificate is signed by an authority that is not trusted here; name the \
-             authority's file in `store.postgres_ca_file`"
-                .into()
-        }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "its certificate is for another name than the `host` of `store.postgres`".into()
-        }
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "its certificate has expired".into()
-        }
-        other => format!("its certificate is not valid: {other}"),
-    }
+        _ => "",
+    };
+    Some(format!("{fault}{remedy}"))
 }
