@@ -1,8 +1,9 @@
 //! `POST /v1/resolve`: a job's token goes in, that job's secrets come out.
 //!
-//! Invariants: the identity is the token's, and nothing in the request can widen it; metadata is
-//! resolved first, and only winners are opened; the use of the token and the decision are on the
-//! disk before a value is opened; a winner that can't be opened fails the whole answer.
+//! Invariants: the identity is the token's, and nothing in the request can widen it; no body is
+//! read before the token is right; metadata is resolved first, and only winners are opened; the use
+//! of the token and the decision are on the disk before a value is opened; a winner that can't be
+//! opened fails the whole answer.
 
 mod keys;
 mod refused;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Extension, State};
+use axum::extract::{Extension, FromRequest, State};
 use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
@@ -33,7 +34,7 @@ use crate::store::ledger::{self, Entry, Use};
 use crate::store::pool::Pool;
 use crate::store::secrets::{self, Sealed};
 use crate::store::{Keyring, Record, StoreError, registry};
-use crate::wire::{self, Answer, Facts, Given, JobId, Request};
+use crate::wire::{self, Answer, Facts, Given, JobId, Malformed, Request};
 
 pub use keys::KeyFile;
 pub use refused::Refused;
@@ -110,8 +111,8 @@ impl Resolver {
         Err(StoreError::OtherKey { place: self.pool.place().clone(), have, want })
     }
 
-    /// Whose token it is.
-    async fn verify(&self, token: Option<&Value>, asking: Asking<'_>) -> Result<Claims, Refused> {
+    /// Whose token it is, if it may be used now.
+    async fn admit(&self, token: Option<&Value>, asking: Asking<'_>) -> Result<Claims, Refused> {
         let claims = match token {
             Some(token) => {
                 self.verifier.verify(token, Timestamp::now()).await.map_err(Refused::from)
@@ -121,43 +122,35 @@ impl Resolver {
         if let (Err(refused), false) = (&claims, asking.is_loud()) {
             said::stranger_denied(asking.peer, refused);
         }
-        claims
-    }
-
-    /// Answers one request, at most [`USES`] times for one token.
-    async fn answer(
-        &self,
-        token: Option<&Value>,
-        body: &[u8],
-        asking: Asking<'_>,
-    ) -> Result<Answer, Refused> {
-        let claims = self.verify(token, asking).await?;
+        let claims = claims?;
         if let Some(rates) = asking.rates {
             let issuer = claims.issuer.as_deref().unwrap_or_default();
             // No subject of the API or the page begins like this.
             rates.request(&format!("job token {} of {issuer}", claims.id))?;
         }
-        let request = match Request::decode(body) {
-            Ok(request) => request,
-            Err(malformed) => return Err(malformed.into()),
-        };
+        Ok(claims)
+    }
+
+    /// Answers one request, at most [`USES`] times for one token.
+    async fn answer(&self, claims: &Claims, body: &[u8]) -> Result<Answer, Refused> {
+        let request = Request::decode(body)?;
         let Request { job, identity, .. } = &request;
         let attempt = claims.attempt.is_none_or(|attempt| attempt == job.attempt);
         if (&job.id, identity, attempt) != (&claims.job, &claims.identity, true) {
-            return Err(self.deny(&claims, job, Refused::Mismatch).await);
+            return Err(self.deny(claims, job, Refused::Mismatch).await);
         }
         let (found, keys) = match self.found(&claims.identity).await {
             Ok(both) => both,
-            Err(refused) => return Err(self.deny(&claims, job, refused).await),
+            Err(refused) => return Err(self.deny(claims, job, refused).await),
         };
-        self.record(&claims, job, &found.resolution).await?;
+        self.record(claims, job, &found.resolution).await?;
         match self.open(&found.sealed, &keys).await {
             Ok(secrets) => {
                 let beaten = found.resolution.winners().iter().flat_map(|w| &w.shadowed);
                 let shadowed = beaten.map(Facts::from).collect();
                 Ok(Answer { job: request.job, identity: request.identity, secrets, shadowed })
             }
-            Err(error) => Err(self.deny(&claims, job, error.into()).await),
+            Err(error) => Err(self.deny(claims, job, error.into()).await),
         }
     }
 
@@ -310,12 +303,10 @@ async fn resolve(
     State(resolver): State<Arc<Resolver>>,
     peer: Option<Extension<Peer>>,
     rates: Option<Extension<Rates>>,
-    headers: HeaderMap,
-    body: Bytes,
+    request: axum::extract::Request,
 ) -> Response {
     let asking = Asking { peer: peer.as_deref(), rates: rates.as_deref() };
-    let answered = resolver.answer(bearer(&headers).as_ref(), &body, asking).await;
-    let answered = answered.and_then(|answer| Ok(answer.encode()?));
+    let answered = answered(&resolver, asking, request).await;
     resolver.metrics.resolved(match &answered {
         Ok(_) => Resolved::Answered,
         Err(refused) => refused.outcome(),
@@ -331,6 +322,19 @@ async fn resolve(
         }
         Err(refused) => refused.into_response(),
     }
+}
+
+/// The token first: of strangers no body is read, for many at once would fill the memory.
+async fn answered(
+    resolver: &Resolver,
+    asking: Asking<'_>,
+    request: axum::extract::Request,
+) -> Result<Value, Refused> {
+    let token = bearer(request.headers());
+    let claims = resolver.admit(token.as_ref(), asking).await?;
+    // What ends a body too early answers for itself; see `limits::body`.
+    let body = Bytes::from_request(request, &()).await.map_err(|_| Malformed::Truncated)?;
+    Ok(resolver.answer(&claims, &body).await?.encode()?)
 }
 
 /// The token of `Authorization: Bearer …` (RFC 6750, section 2.1).

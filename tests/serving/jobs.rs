@@ -212,3 +212,28 @@ fn a_token_that_expired_is_not_answered_again() {
     assert!((1..=3).contains(&given.count()), "{rows:?}");
     service.stop();
 }
+
+/// Nor does anybody wait for it: many bodies at once would fill the memory.
+#[test]
+fn no_body_of_a_stranger_is_read() {
+    let ground = Ground::new("");
+    let service = ground.serve(&[]);
+    for path in ["/v1/resolve", "/v1/projects/survey/secrets", "/v1/projects/survey/secrets/import"]
+    {
+        for token in ["", "garbage"] {
+            let mut stream = TcpStream::connect(&service.address).unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            // Whoever is about to read says so before.
+            let head = format!(
+                "POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\
+                 Content-Type: application/json\r\nExpect: 100-continue\r\n\
+                 Content-Length: 1000000\r\n\r\n"
+            );
+            stream.write_all(head.as_bytes()).unwrap();
+            let mut first = [0; 12];
+            stream.read_exact(&mut first).unwrap();
+            assert_eq!(str::from_utf8(&first), Ok("HTTP/1.1 401"), "{path} {token:?}");
+        }
+    }
+    service.stop();
+}
