@@ -25,6 +25,8 @@ mod ticket;
 use std::fmt;
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use crate::http;
 use crate::secret::Value;
 use crate::server::administration::Administration;
@@ -54,6 +56,7 @@ struct Shared {
     times: SessionTimes,
     body_bytes: usize,
     clock: Clock,
+    strangers: Semaphore,
 }
 
 impl Login {
@@ -87,6 +90,7 @@ impl Login {
             times: sessions,
             body_bytes: usize::try_from(limits.body_bytes).unwrap_or(usize::MAX),
             clock,
+            strangers: Semaphore::new(guard::STRANGERS),
         })))
     }
 }

@@ -63,7 +63,7 @@ async fn a_session_ends_when_nobody_uses_it() {
     assert_eq!(browser.get("/whoami").await.status, 303);
     // A change is not lost by a redirect.
     let page = browser.post("/change", &[]).await;
-    assert_eq!((page.status, page.kind().as_str()), (403, "csrf_invalid"));
+    assert_eq!((page.status, page.kind().as_str()), (401, "not_logged_in"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

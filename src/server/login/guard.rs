@@ -1,8 +1,8 @@
 //! What stands before every route that a browser reaches.
 //!
 //! Invariants: a request that changes something and shows a session's cookie has been sent by a
-//! page of this service, and holds the session's own mark; a request with an `Authorization` header
-//! is judged by that alone; without a public address only a loopback host is answered.
+//! page of this service, and holds the session's own mark; no body is read for a cookie that is no
+//! session's; a request with an `Authorization` header is judged by that alone; without a public address only a loopback host is answered.
 
 use std::fmt;
 
@@ -25,6 +25,12 @@ pub const CSRF_FIELD: &str = "csrf";
 
 /// The header that holds it, where there is no form.
 pub const CSRF_HEADER: &str = "x-csrf-token";
+
+/// The longest form of nobody's that is read, in bytes: more than both editors send.
+const MAX_UNSENT: usize = 128 * 1024;
+
+/// How many of them are read at once.
+pub(super) const STRANGERS: usize = 32;
 
 /// What a session's mark is derived for.
 const PURPOSE: &str = "form";
@@ -49,6 +55,16 @@ pub struct Unsent {
     pub csrf: Option<String>,
 }
 
+impl Login {
+    /// Reads what nobody's form holds, to give it back: not a long one, and not many at once, for
+    /// whoever connects can send them.
+    pub async fn unsent(&self, body: Body) -> Option<Unsent> {
+        let _reading = self.0.strangers.try_acquire().ok()?;
+        let body = to_bytes(body, MAX_UNSENT.min(self.0.body_bytes)).await.ok()?;
+        Some(Unsent { body, csrf: None })
+    }
+}
+
 impl fmt::Debug for Unsent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Unsent(…)")
@@ -58,6 +74,10 @@ impl fmt::Debug for Unsent {
 /// A request that the guard let through.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Guarded;
+
+/// A request whose cookie was no session's, and whose form was not looked at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sessionless;
 
 impl IntoResponse for Foreign {
     fn into_response(self) -> Response {
@@ -123,6 +143,11 @@ async fn checked(login: &Login, mut request: Request) -> Result<Request, Respons
     }
     if !is_form(request.headers()) {
         return Err(unmarked());
+    }
+    if let Ok(None) = login.session(&ticket).await {
+        // Nobody's, or not any more: there is nothing to protect, and so nothing to read for.
+        request.extensions_mut().insert(Sessionless);
+        return Ok(request);
     }
     // The outer limits bound it in time, and mostly in size as well.
     let (parts, body) = request.into_parts();

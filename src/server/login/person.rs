@@ -9,7 +9,7 @@ use url::form_urlencoded::byte_serialize;
 
 use super::Login;
 use super::cookie::Cookie;
-use super::guard::Guarded;
+use super::guard::{Guarded, Sessionless};
 use super::return_to::ReturnTo;
 use super::site::is_safe;
 use crate::access::Actor;
@@ -65,6 +65,9 @@ where
         // Judged by that header alone, wherever this stands.
         if parts.headers.contains_key(AUTHORIZATION) {
             return Err(NotLoggedIn::Change);
+        }
+        if parts.extensions.get::<Sessionless>().is_some() {
+            return Err(nobody());
         }
         let ticket = Cookie::Session.read(&parts.headers, login.0.site.is_tls());
         let ticket = ticket.ok_or_else(nobody)?;

@@ -12,7 +12,7 @@
 //! whose answer leads elsewhere.
 
 use askama::Template;
-use axum::extract::{Form, Query, State};
+use axum::extract::{DefaultBodyLimit, Form, Query, State};
 use axum::http::header::SET_COOKIE;
 use axum::http::{Extensions, HeaderMap, HeaderValue, StatusCode, Uri};
 use axum::response::{Html, IntoResponse, Redirect, Response};
@@ -33,6 +33,9 @@ use crate::server::limits::{Rates, Refused};
 use crate::server::listen::Peer;
 use crate::server::problem::Problem;
 
+/// The longest form of these routes, in bytes: two tickets and marks.
+const MAX_FORM: usize = 4 * 1024;
+
 /// The routes, with [`guard()`] around them.
 pub fn router(login: Login) -> Router {
     Router::new()
@@ -41,6 +44,7 @@ pub fn router(login: Login) -> Router {
         .route("/login/callback", get(callback))
         .route("/login/link", post(link))
         .route("/logout", post(logout))
+        .layer(DefaultBodyLimit::max(MAX_FORM))
         .layer(middleware::from_fn_with_state(login.clone(), guard))
         .with_state(login)
 }

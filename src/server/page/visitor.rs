@@ -1,6 +1,5 @@
 //! Who asks for a page.
 
-use axum::body::to_bytes;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
@@ -9,7 +8,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::failure::Failure;
 use crate::access::Actor;
-use crate::server::login::{Login, Person, Unsent};
+use crate::server::login::{Login, Person};
 
 /// A person who is logged in. [`enter`] puts it into the extensions of a request, and has seen to
 /// it that a form is from the person's own session.
@@ -42,15 +41,14 @@ pub(super) async fn enter(State(login): State<Login>, request: Request, next: Ne
             next.run(Request::from_parts(parts, body)).await
         }
         Err(nobody) => {
-            // Whoever was logged in a moment ago gets back what they typed. The guard has read the
-            // body, or there is no session's cookie and the outer limits bound it.
-            let body = match parts.method {
-                Method::POST => to_bytes(body, usize::MAX).await.ok(),
+            // Whoever was logged in a moment ago gets back what they typed.
+            let unsent = match parts.method {
+                Method::POST => login.unsent(body).await,
                 _ => None,
             };
             let mut response = nobody.into_response();
-            if let Some(body) = body {
-                response.extensions_mut().insert(Unsent { body, csrf: None });
+            if let Some(unsent) = unsent {
+                response.extensions_mut().insert(unsent);
             }
             response
         }

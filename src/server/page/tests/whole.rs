@@ -209,6 +209,28 @@ async fn what_was_typed_survives_the_end_of_a_session() {
     assert_eq!(super::text(&ground.stored()[0].1), value);
 }
 
+/// Or everybody who connects could have the service hold as much as a request may bring, as often.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobodys_form_is_read_only_as_far_as_people_type() {
+    let ground = Ground::trusted();
+    let (router, link) = whole(&ground).await;
+    let session = log_in(&router, &link).await;
+    let (name, rest) = session.split_once('=').unwrap();
+    let ticket = rest.split(';').next().unwrap();
+    let made_up = format!("{name}={}", "A".repeat(ticket.len()));
+    let path = "/projects/p/secrets/new";
+    let form = |length| format!("kind=envvar&value={}", "x".repeat(length));
+    for cookie in ["", &made_up] {
+        let typed = post(&router, path, cookie, &form(100_000)).await;
+        assert_eq!((typed.status, given_back(&typed).len()), (401, 2));
+        let long = post(&router, path, cookie, &form(200_000)).await;
+        assert_eq!(long.status, 401);
+        assert!(!long.body.contains("xxxx"), "{} bytes", long.body.len());
+    }
+    let login = post(&router, "/login/link", "", &format!("link={}", "x".repeat(5_000))).await;
+    assert_eq!(login.status, 413, "{}", login.body);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn another_site_gets_nothing_back() {
     let ground = Ground::trusted();
