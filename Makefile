@@ -87,6 +87,9 @@ build: ## Builds the release binary
 demo: demo-deps build ## Shows a QGIS job getting its secrets, against a PostGIS of its own
 	/usr/bin/python3 tests/demo/demo.py --binary '$(BINARY)' $(DEMO)
 
+# What a shell starts in the background ignores interrupts, and so would all that the tests start.
+ORDERLY := env --default-signal=INT,QUIT
+
 # What answers soonest comes first. clippy and rustdoc share one check of the dependencies.
 .PHONY: test
 test: deps ## Checks format, lints and documentation, and runs all tests
@@ -94,7 +97,7 @@ test: deps ## Checks format, lints and documentation, and runs all tests
 	$(CARGO) clippy --all-targets --locked -- -D warnings
 	$(CARGO) clippy --no-default-features --locked -- -D warnings
 	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --no-deps --locked
-	$(CARGO) test --locked
+	$(ORDERLY) $(CARGO) test --locked
 
 .PHONY: screenshots
 screenshots: deps build ## Takes the pictures of the page that the README shows
@@ -102,7 +105,7 @@ screenshots: deps build ## Takes the pictures of the page that the README shows
 
 .PHONY: test-kill
 test-kill: deps ## Kills runs at every system call, and looks for what remains
-	QGIS_SECRETS_TEST_KILLS=1000 $(CARGO) test --locked --test suite -- --nocapture killing:: --skip hostile::
+	QGIS_SECRETS_TEST_KILLS=1000 $(ORDERLY) $(CARGO) test --locked --test suite -- --nocapture killing:: --skip hostile::
 
 .PHONY: test-api
 test-api: deps ## Throws many requests made from the OpenAPI document at the service
