@@ -30,21 +30,23 @@ fn without_landlock_there_is_no_domain() {
 }
 
 /// Runs `test` in a thread that is inside the domain, without capabilities, as a job is. None: the
-/// kernel has no Landlock.
-fn inside(domain: Option<OwnedFd>, test: impl FnOnce() + Send + 'static) {
+/// kernel has no Landlock. What is removed at the end of a test is only lent: inside it would stay.
+fn inside(domain: Option<OwnedFd>, test: impl FnOnce() + Send) {
     let Some(domain) = domain else {
         println!("skipped: the kernel offers version {} of Landlock", abi());
         return;
     };
-    let thread = thread::spawn(move || {
-        set_no_new_privs().unwrap();
-        drop_capabilities();
-        restrict_self(domain.as_fd()).unwrap();
-        test();
+    thread::scope(|scope| {
+        let thread = scope.spawn(move || {
+            set_no_new_privs().unwrap();
+            drop_capabilities();
+            restrict_self(domain.as_fd()).unwrap();
+            test();
+        });
+        if let Err(panic) = thread.join() {
+            std::panic::resume_unwind(panic);
+        }
     });
-    if let Err(panic) = thread.join() {
-        std::panic::resume_unwind(panic);
-    }
 }
 
 /// The oldest version and the oldest with scopes, as far as the kernel has them: it takes the
@@ -114,7 +116,7 @@ fn a_process_outside_is_out_of_reach_and_one_inside_is_not() {
                 (open_to_view(pid), kill(pid, None))
             });
             assert_eq!(before.join().unwrap(), ([true; 3], Ok(())), "shows nothing");
-            inside(domain.unwrap(), move || {
+            inside(domain.unwrap(), || {
                 assert_eq!(open_to_view(pid), [false; 3], "version {version}");
                 let expected = if version < SCOPES { Ok(()) } else { Err(Errno::EPERM) };
                 assert_eq!(kill(pid, Signal::SIGCONT), expected, "version {version}");
@@ -168,7 +170,7 @@ fn a_denied_directory_cannot_be_read_by_any_path() {
         symlink(place.at("keys"), place.at("alias")).unwrap();
         let denied = [place.at("alias"), place.at("keys/deep")];
         let domain = deny_with(version, &denied).unwrap();
-        inside(domain, move || {
+        inside(domain, || {
             let denied = |path: &str| errno(fs::read(place.at(path))) == Some(Errno::EACCES);
             assert!(denied("keys/deep/key") && denied("alias/deep/key") && denied("data/link"));
             let by_proc = format!("/proc/self/root/{}", place.at("keys/deep/key").display());
@@ -217,7 +219,7 @@ fn a_file_that_others_move_there_is_denied_as_well() {
     fs::rename(place.at("data/file"), place.at("keys/file")).unwrap();
     fs::rename(place.at("more"), place.at("keys/more")).unwrap();
     put(&place.at("keys/more/file"), "x").unwrap();
-    inside(domain, move || {
+    inside(domain, || {
         for path in ["keys/file", "keys/more/file"] {
             // A directory that was granted carries its grant along; a file in one doesn't.
             let expected = (path == "keys/file").then_some(Errno::EACCES);
@@ -230,7 +232,7 @@ fn a_file_that_others_move_there_is_denied_as_well() {
 fn beside_it_nothing_changes() {
     let place = Place::new();
     let domain = deny(&[place.at("keys")]).unwrap();
-    inside(domain, move || {
+    inside(domain, || {
         assert_eq!(fs::read(place.at("data/file")).unwrap(), b"plain");
         assert_eq!(fs::read(place.at("beside")).unwrap(), b"plain");
         put(&place.at("data/file"), "new").unwrap();
@@ -257,7 +259,7 @@ fn beside_it_nothing_changes() {
 fn isolation_leaves_files_alone() {
     for version in versions() {
         let place = Place::new();
-        inside(isolate_with(version).unwrap(), move || {
+        inside(isolate_with(version).unwrap(), || {
             fs::rename(place.at("data/file"), place.at("more/file")).unwrap();
             fs::hard_link(place.at("more/file"), place.at("data/file")).unwrap();
             fs::rename(place.at("keys/deep"), place.at("data/deep")).unwrap();
@@ -269,7 +271,7 @@ fn isolation_leaves_files_alone() {
 #[test]
 fn without_directories_nothing_is_denied() {
     let place = Place::new();
-    inside(deny(&[]).unwrap(), move || {
+    inside(deny(&[]).unwrap(), || {
         assert_eq!(fs::read(place.at("keys/deep/key")).unwrap(), b"secret");
     });
 }
@@ -306,7 +308,7 @@ fn inside_with_a_second_mount() {
         return;
     };
     assert_eq!(fs::read(base.join("more/deep/key")).unwrap(), b"secret", "not mounted");
-    inside(deny(&[base.join("keys")]).unwrap(), move || {
+    inside(deny(&[base.join("keys")]).unwrap(), || {
         for path in ["keys/deep/key", "more/deep/key"] {
             assert_eq!(errno(fs::read(base.join(path))), Some(Errno::EACCES), "{path}");
         }
